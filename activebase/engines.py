@@ -1,0 +1,279 @@
+"""Engine defaults by dialect, and the events through which a session's journal sees its engine.
+
+`instrument()` puts the same few listeners on every engine that activebase meets. They hold no
+rule: they look up the `Journal` (guards.py) of the session that owns the connection, and ask it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, event, exc
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+
+from .errors import InvalidURLError, translate
+
+if TYPE_CHECKING:
+    from .guards import Journal
+
+#: Where a session's journal stands, in `Session.info` and in `Connection.info`.
+JOURNAL = "activebase.journal"
+
+#: Seconds after which a pooled connection to a server is replaced.
+POOL_RECYCLE = 1800
+
+SQLITE_PRAGMAS: dict[str, str | int | None] = {
+    "journal_mode": "WAL",
+    "busy_timeout": 5000,  # milliseconds
+    "foreign_keys": 1,
+    "synchronous": "NORMAL",
+}
+
+
+def make_engine(
+    target: str | URL | Engine,
+    *,
+    pragmas: Mapping[str, str | int | None] | None = None,
+    **options: Any,
+) -> Engine:
+    """Return an engine with the defaults of its dialect, watched by the guards.
+
+    Args:
+        target: a URL, a URL object, or an engine that is used as it is.
+        pragmas: SQLite only; overrides of `SQLITE_PRAGMAS`, None leaves one out.
+        **options: for `sqlalchemy.create_engine`; each wins over the default.
+    Raises:
+        InvalidURLError: the URL can't be read.
+        TypeError: options for an engine that exists already.
+    """
+    if isinstance(target, Engine):
+        if options:
+            raise TypeError(
+                f"An engine takes no options any more, got {', '.join(sorted(options))}: "
+                "give them to create_engine(), or give configure() the URL."
+            )
+        return instrument(target, pragmas=pragmas)
+    url = _parse(target)
+    if str(options.get("isolation_level", "")).upper() == "AUTOCOMMIT":
+        raise ValueError(
+            "isolation_level='AUTOCOMMIT' would commit every statement by itself: no unit of work "
+            "could be undone. Leave it out."
+        )
+    engine = sqlalchemy.create_engine(url, **(_defaults(url) | options))
+    return instrument(engine, pragmas=pragmas)
+
+
+def _parse(target: str | URL) -> URL:
+    try:
+        url = make_url(target)
+        url.get_dialect()
+    except exc.ArgumentError as error:
+        # The text may hold a password: the message must not.
+        raise InvalidURLError(
+            "This is no database URL that SQLAlchemy knows. Expected "
+            "dialect+driver://user:password@host/name, as in 'sqlite:///app.db' or "
+            "'postgresql+psycopg://app@localhost/app'."
+        ) from error
+    return url
+
+
+def _defaults(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True, "pool_recycle": POOL_RECYCLE}
+    if _is_in_memory(url):
+        # The database lives as long as its connection: there can be only one.
+        return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    return {}
+
+
+def _is_in_memory(url: URL) -> bool:
+    return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
+
+
+# -- watching --------------------------------------------------------------------------------
+
+_engines: WeakSet[Engine] = WeakSet()
+_instrumented: WeakSet[object] = WeakSet()
+
+
+def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None = None) -> Engine:
+    """Put the listeners on an engine, once; returns the engine."""
+    # An engine and its variants with other execution options share one dialect.
+    if engine.dialect in _instrumented:
+        return engine
+    _instrumented.add(engine.dialect)
+    _engines.add(engine)
+    event.listen(engine, "handle_error", _on_error, retval=True)
+    event.listen(engine, "before_cursor_execute", _before_statement)
+    event.listen(engine, "after_cursor_execute", _after_statement)
+    event.listen(engine, "commit", _before_commit)
+    event.listen(engine, "checkin", _forget_journal)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "checkout", _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {})))
+        event.listen(engine, "before_cursor_execute", _begin_sqlite)
+    return engine
+
+
+def forget_connections() -> None:
+    """In a forked child: leave the parent's connections to the parent, open own ones."""
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+class Kind(Enum):
+    """What a statement does to the transaction."""
+
+    READ = "read"
+    WRITE = "write"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+
+
+READ, WRITE = Kind.READ, Kind.WRITE
+
+# What SQLAlchemy itself compiles starts like this: one look-up tells.
+_BY_HEAD = {"SELECT": READ, "INSERT": WRITE, "UPDATE": WRITE, "DELETE": WRITE}
+_BY_HEAD |= dict.fromkeys(("SAVEPO", "RELEAS", "BEGIN", "BEGIN ", "PRAGMA"), READ)
+_FIRST_WORDS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(\w+)(?:\s+(\w+))?", re.DOTALL)
+_DML = re.compile(r"\b(?<!FOR\s)(?<!KEY\s)(?:INSERT|UPDATE|DELETE|MERGE)\b")
+_READS = frozenset(
+    "SELECT VALUES TABLE SHOW PRAGMA SET RESET SAVEPOINT RELEASE DECLARE FETCH MOVE CLOSE LISTEN "
+    "UNLISTEN LOCK DISCARD DESCRIBE DESC USE BEGIN START ATTACH DETACH DEALLOCATE".split()
+)
+_ENDS = {"COMMIT": Kind.COMMIT, "END": Kind.COMMIT, "ROLLBACK": Kind.ROLLBACK}
+_ENDS["ABORT"] = Kind.ROLLBACK
+
+
+def kind_of(statement: str) -> Kind:
+    """Tell what a statement does; one that is not known counts as a write."""
+    return _BY_HEAD.get(statement[:6]) or _kind_of_text(statement)
+
+
+def _kind_of_text(statement: str) -> Kind:
+    found = _FIRST_WORDS.match(statement)
+    if found is None:
+        return READ
+    word, then = found[1].upper(), (found[2] or "").upper()
+    if word in _ENDS:
+        return READ if then in ("TO", "PREPARED") else _ENDS[word]
+    if word == "PREPARE" and then == "TRANSACTION":
+        return Kind.COMMIT
+    if word in ("WITH", "EXPLAIN", "PREPARE"):
+        return WRITE if _DML.search(statement.upper()) else READ
+    return READ if word in _READS else WRITE
+
+
+def _before_statement(
+    conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> None:
+    kind = kind_of(statement)
+    if kind is READ:
+        return
+    journal: Journal | None = conn.info.get(JOURNAL)
+    if journal is not None:
+        journal.before_statement(kind)
+
+
+def _after_statement(
+    conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> None:
+    kind = kind_of(statement)
+    if kind is READ:
+        return
+    journal: Journal | None = conn.info.get(JOURNAL)
+    if journal is not None:
+        journal.after_statement(kind)
+
+
+def _before_commit(conn: Connection) -> None:
+    journal: Journal | None = conn.info.get(JOURNAL)
+    if journal is not None:
+        journal.before_commit_of(conn, in_transaction=_is_in_transaction(conn))
+
+
+def _is_in_transaction(conn: Connection) -> bool:
+    """Ask the driver, which knows what raw cursors and the server have done."""
+    raw = conn.connection.dbapi_connection
+    if conn.dialect.name == "sqlite":
+        return bool(raw.in_transaction)  # type: ignore[union-attr]  # a sqlite3.Connection
+    info = getattr(raw, "info", None)
+    status = getattr(info, "transaction_status", None)  # of libpq: 2 is "in a healthy transaction"
+    return status is None or int(status) == 2
+
+
+def _on_error(context: ExceptionContext) -> BaseException | None:
+    conn = context.connection
+    journal: Journal | None = None
+    if conn is not None and not conn.closed and not conn.invalidated:
+        journal = conn.info.get(JOURNAL)
+    typed = translate(context, committing=journal is not None and journal.committing)
+    if journal is not None:
+        journal.failed(context, typed or context.sqlalchemy_exception or context.original_exception)
+    return typed
+
+
+def _forget_journal(raw: Any, record: ConnectionPoolEntry) -> None:
+    record.info.pop(JOURNAL, None)
+
+
+# -- SQLite ----------------------------------------------------------------------------------
+
+_NOT_IN_TRANSACTION = ("BEGIN", "PRAGM", "VACUU", "ATTAC", "DETAC", "COMMI", "ROLLB")
+
+
+class _SetUpSQLite:
+    """Prepare a connection when it is first checked out.
+
+    Not when it is opened: an engine given to `configure()` may have open ones already.
+    """
+
+    def __init__(self, pragmas: Mapping[str, str | int | None]) -> None:
+        wrong = [name for name in pragmas if not re.fullmatch(r"\w+", name)]
+        if wrong:
+            raise ValueError(f"pragmas takes names of SQLite pragmas, got {wrong[0]!r}.")
+        self._statements = [
+            f"PRAGMA {name} = {_pragma_value(value)}"
+            for name, value in pragmas.items()
+            if value is not None
+        ]
+
+    def __call__(self, raw: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
+        if "activebase.ready" in record.info:
+            return
+        # Stock sqlite3 begins by itself, before some statements only: we say BEGIN instead.
+        raw.isolation_level = None
+        cursor = raw.cursor()
+        for statement in self._statements:
+            cursor.execute(statement)
+        cursor.close()
+        record.info["activebase.ready"] = True
+
+
+def _pragma_value(value: str | int) -> str:
+    text = str(int(value)) if isinstance(value, bool | int) else value
+    if not re.fullmatch(r"-?\w+", text):
+        raise ValueError(f"A pragma takes a word or a number, got {text!r}.")
+    return text
+
+
+def _begin_sqlite(
+    conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> None:
+    """Open the transaction before its first statement.
+
+    Not at SQLAlchemy's ``begin`` event, which does not tell whose transaction it is: a unit that
+    may write takes the write lock at once (BEGIN IMMEDIATE), for a reader that wanted to write
+    later would fail without waiting as soon as another one had written meanwhile.
+    """
+    if cursor.connection.in_transaction or statement[:5].upper() in _NOT_IN_TRANSACTION:
+        return
+    if conn.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return
+    journal: Journal | None = conn.info.get(JOURNAL)
+    conn.exec_driver_sql("BEGIN" if journal is None else journal.begin_of_sqlite(conn))

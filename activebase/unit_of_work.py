@@ -1,0 +1,623 @@
+"""The unit of work: what a boundary opens, and ends with one commit or a rollback.
+
+`UnitOfWork` is the state machine that every boundary is written on, with four calls::
+
+    unit = UnitOfWork.begin(name="GET /users")   # open
+    unit.commit()                                # open -> committed: the one COMMIT, callbacks
+    unit.rollback()                              # open -> rolled back
+    unit.close()                                 # session closed, scope restored
+
+`unit_of_work()`, `atomic()` and `read_only()` are what scripts and services use.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, TypeVar, overload
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
+
+from .engines import JOURNAL
+from .errors import NestedUnitError, TransientError, UnitOfWorkError
+from .guards import Callback, Journal, Level, journal_of, lost_writes, waits_for_itself
+from .session import Scope, SessionRegistry, registry_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+State = Literal["open", "committed", "rolled back"]
+
+log = logging.getLogger("activebase")
+
+ISOLATION_LEVELS = ("READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+
+#: Seconds: the first pause before a retry is up to this long, then twice as long, up to the cap.
+BACKOFF, BACKOFF_CAP = 0.05, 5.0
+
+
+class UnitOfWork(Scope):
+    """Everything between a boundary's begin and its single commit or rollback.
+
+    Made by `begin()` only. Ask for it anywhere with `current_unit()`.
+    """
+
+    def __init__(
+        self,
+        registry: SessionRegistry,
+        *,
+        read_only: bool,
+        isolation_level: str | None,
+        name: str,
+        attempt: int,
+    ) -> None:
+        super().__init__(registry)
+        self.name = name
+        self.read_only = read_only
+        self.isolation_level = isolation_level
+        self.attempt = attempt
+        self.state: State = "open"
+        self.doomed: str | None = None
+        self.commits_allowed = False
+        self.runs_callbacks = False
+        self._journal: Journal | None = None
+
+    @classmethod
+    def begin(
+        cls,
+        *,
+        session: scoped_session[Any] | None = None,
+        read_only: bool = False,
+        isolation_level: str | None = None,
+        name: str = "unit of work",
+        attempt: int = 1,
+    ) -> UnitOfWork:
+        """Open a unit with a session of its own, and make it the current one.
+
+        Never joins: a boundary that wants to asks `current_unit()` first.
+
+        Args:
+            session: the scoped session it is for, default the global one.
+            read_only: refuse writes; on servers the transaction is READ ONLY as well.
+            isolation_level: one of `ISOLATION_LEVELS`, default what the engine has.
+            name: the unit in messages, as in "GET /users".
+            attempt: which run of the same work this is, from 1.
+        Effect: none in the database; the first use of the session takes a connection.
+        """
+        unit = cls(
+            registry_of(session).target(),
+            read_only=read_only,
+            isolation_level=_checked(isolation_level),
+            name=name,
+            attempt=attempt,
+        )
+        unit.enter()
+        return unit
+
+    @property
+    def writes(self) -> int:
+        """Statements that wrote in this unit and were not undone."""
+        journal = self._journal
+        return 0 if journal is None else journal.committed + journal.writes
+
+    @property
+    def session(self) -> Session:
+        return super().session
+
+    @session.setter
+    def session(self, made: Session) -> None:
+        made.info[JOURNAL] = self.journal
+        self._session = made
+
+    @property
+    def journal(self) -> Journal:
+        """What the guards know of the unit; made when first needed, as the session is."""
+        if self._journal is None:
+            self._journal = Journal(self)
+        return self._journal
+
+    def doom(self, reason: str) -> None:
+        """Make `commit()` roll back instead, without an error for the caller.
+
+        Args:
+            reason: for the log, as in "the client went away".
+        Raises:
+            UnitOfWorkError: the unit has ended.
+        """
+        self._check_open("doom()")
+        self.doomed = reason
+
+    def commit(self) -> None:
+        """End the unit: flush, the one COMMIT, then the callbacks.
+
+        Effect: commit; a doomed unit is rolled back instead, and returns.
+        Raises:
+            LostWritesError: writes were undone inside the unit; it is rolled back.
+            Exception: what the flush, the COMMIT or a callback with ``robust=False`` raises; the
+                first two leave the unit rolled back, the last leaves it committed.
+        """
+        self._check_open("commit()")
+        if self.doomed is not None:
+            log.info("%s is rolled back: %s", self.name, self.doomed)
+            self.rollback()
+            return
+        try:
+            self._commit_session()
+        except BaseException:
+            self.rollback()
+            raise
+        self.state = "committed"
+        self._run_callbacks()
+
+    def rollback(self) -> None:
+        """End the unit without a trace; does nothing when it has ended already.
+
+        Effect: rollback; callbacks are dropped. Raises nothing that would hide another error: a
+        connection that can't even roll back is thrown away.
+        """
+        if self.state != "open":
+            return
+        self.state = "rolled back"
+        if self._journal is not None:
+            self._journal.levels[0].callbacks.clear()
+        if self._session is None:
+            return
+        try:
+            self._session.rollback()
+        except Exception:
+            log.warning("%s: ROLLBACK failed, the connection is dropped", self.name, exc_info=True)
+            self._session.invalidate()
+
+    def close(self) -> None:
+        """Close the session and make the scope around the unit current again.
+
+        Effect: a unit that is still open is rolled back. May be called again.
+        """
+        if self.closed:
+            return
+        try:
+            self.rollback()
+            self.release()
+        finally:
+            self.leave()
+
+    def release(self) -> None:
+        """Close the session, but stay the current unit: later writes are still refused."""
+        released, self._session = self._session, None
+        if released is None:
+            return
+        try:
+            released.close()
+        except Exception:
+            log.warning("%s: the session could not be closed", self.name, exc_info=True)
+            released.invalidate()
+
+    def lock_holder(self, conn: Connection) -> str | None:
+        """Name the scope around this unit that keeps SQLite's write lock from it, if any."""
+        scope = self.outer
+        while scope is not None:
+            if (
+                isinstance(scope, UnitOfWork)
+                and scope.state == "open"
+                and scope._journal is not None
+                and scope._journal.holds_sqlite_lock(conn)
+            ):
+                return scope.name
+            scope = scope.outer
+        outside = self.registry.outside()
+        if outside.has_session() and journal_of(outside.session).holds_sqlite_lock(conn):
+            return "the session outside of it, which has uncommitted writes"
+        return None
+
+    def holds_sqlite_lock(self) -> bool:
+        """Tell whether another writer on the same SQLite database would have to wait."""
+        return (
+            self.state == "open" and self._journal is not None and self._journal.holds_sqlite_lock()
+        )
+
+    def _commit_session(self) -> None:
+        made, journal = self._session, self._journal
+        if journal is not None and journal.lost is not None:
+            raise journal.lost_error()
+        if made is None or journal is None:
+            return
+        made.flush()
+        if journal.lost is not None:
+            raise journal.lost_error()
+        if made.in_transaction():
+            journal.committing = True
+            made.commit()
+
+    def _run_callbacks(self) -> None:
+        if self._journal is None:
+            return
+        self.runs_callbacks = True
+        try:
+            self._journal.run_callbacks(self.name)
+        finally:
+            self.runs_callbacks = False
+
+    def _check_open(self, what: str) -> None:
+        if self.state != "open":
+            raise UnitOfWorkError(
+                f"{what} on {self.name}, which has ended ({self.state}). Open another unit."
+            )
+
+    def __repr__(self) -> str:
+        return f"<UnitOfWork {self.name!r}: {self.state}>"
+
+
+def current_unit(session: scoped_session[Any] | None = None) -> UnitOfWork | None:
+    """Return the innermost unit that the code is in, or None; None inside callbacks, too.
+
+    Args:
+        session: the scoped session it is for, default the global one.
+    Effect: none.
+    """
+    scope = registry_of(session).innermost()
+    return scope if isinstance(scope, UnitOfWork) and not scope.runs_callbacks else None
+
+
+def _checked(isolation_level: str | None) -> str | None:
+    if isolation_level is None or isolation_level.upper() in ISOLATION_LEVELS:
+        return isolation_level and isolation_level.upper()
+    raise ValueError(
+        f"isolation_level is one of {', '.join(ISOLATION_LEVELS)}; got {isolation_level!r}."
+    )
+
+
+# -- on_commit -------------------------------------------------------------------------------
+
+C = TypeVar("C", bound=Callback)
+
+
+@overload
+def on_commit(
+    callback: C, *, robust: bool = True, session: scoped_session[Any] | None = None
+) -> C: ...
+
+
+@overload
+def on_commit(
+    callback: None = None, *, robust: bool = True, session: scoped_session[Any] | None = None
+) -> Callable[[C], C]: ...
+
+
+def on_commit(
+    callback: Any = None, *, robust: bool = True, session: scoped_session[Any] | None = None
+) -> Any:
+    """Run a callback after the unit's commit, in order, outside the transaction.
+
+    Dropped when the unit, or the savepoint it was registered in, is rolled back. Outside any unit
+    it runs at once, or after the commit of the transaction that is open.
+
+    Args:
+        callback: takes no argument; may open a unit of its own and register more.
+        robust: log an exception and go on; else it is raised once the rest have run. The commit
+            stands either way.
+        session: the scoped session whose unit is meant, default the global one.
+    Returns:
+        the callback, so that it works as a decorator.
+    Source: Django's `transaction.on_commit`.
+    """
+    if callback is None:
+        return functools.partial(on_commit, robust=robust, session=session)
+    if not callable(callback):
+        raise TypeError(f"on_commit() takes a function without arguments, got {callback!r}.")
+    registry = registry_of(session)
+    scope = registry.innermost()
+    if isinstance(scope, UnitOfWork) and (scope.state == "open" or scope.runs_callbacks):
+        scope.journal.levels[-1].callbacks.append((callback, robust))
+    elif registry.has() and registry().in_transaction():
+        journal_of(registry()).levels[-1].callbacks.append((callback, robust))
+    else:
+        callback()
+    return callback
+
+
+# -- boundaries for scripts and services -----------------------------------------------------
+
+
+class Atomic:
+    """A savepoint as a context manager or decorator; see `atomic()`."""
+
+    def __init__(self, session: scoped_session[Any] | None) -> None:
+        self._scoped = session
+        self._open: list[tuple[SessionTransaction, Level, UnitOfWork] | Unit] = []
+
+    def __enter__(self) -> UnitOfWork:
+        unit = current_unit(self._scoped)
+        if unit is None or unit.state != "open":
+            own = Unit(session=self._scoped, name="atomic()")
+            entered = own.__enter__()
+            self._open.append(own)
+            return entered
+        savepoint = unit.session.begin_nested()
+        self._open.append((savepoint, journal_of(unit.session).levels[-1], unit))
+        return unit
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        entered = self._open.pop()
+        if isinstance(entered, Unit):
+            entered.__exit__(kind, error, traceback)
+        elif error is not None:
+            self._undo(*entered)
+        else:
+            self._release(*entered)
+
+    def _release(self, savepoint: SessionTransaction, level: Level, unit: UnitOfWork) -> None:
+        journal = journal_of(unit.session)
+        if journal.lost is not None:
+            self._undo(savepoint, level, unit)
+            raise journal.lost_error()
+        if level.error is None and savepoint.is_active:
+            try:
+                savepoint.commit()
+            except BaseException:
+                self._undo(savepoint, level, unit)
+                raise
+            return
+        writes, cause = level.writes, level.error
+        self._undo(savepoint, level, unit)
+        if writes:
+            raise lost_writes(writes, cause, "the atomic() block")
+
+    def _undo(self, savepoint: SessionTransaction, level: Level, unit: UnitOfWork) -> None:
+        if level.is_over:
+            return
+        try:
+            # Through its own object: session.rollback() would go to the root.
+            savepoint.rollback()
+        except Exception:
+            # The connection is gone, and with it the whole transaction: the guards know.
+            log.warning("%s: ROLLBACK TO SAVEPOINT failed", unit.name, exc_info=True)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        _check_sync(function, "atomic")
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            with Atomic(self._scoped):
+                return function(*args, **kwargs)
+
+        return run
+
+
+class Unit:
+    """A unit of work as a context manager or decorator; see `unit_of_work()`."""
+
+    def __init__(
+        self,
+        *,
+        session: scoped_session[Any] | None = None,
+        read_only: bool = False,
+        durable: bool = False,
+        independent: bool = False,
+        retries: int = 0,
+        isolation_level: str | None = None,
+        name: str = "unit_of_work()",
+        attempt: int = 1,
+    ) -> None:
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise ValueError(f"retries is a number of further runs, 0 or more; got {retries!r}.")
+        self._scoped = session
+        self._read_only = read_only
+        self._durable = durable
+        self._independent = independent
+        self._retries = retries
+        self._isolation_level = _checked(isolation_level)
+        self._name = name
+        self._attempt = attempt
+        self._open: list[UnitOfWork | Atomic] = []
+
+    def __enter__(self) -> UnitOfWork:
+        if self._retries:
+            raise TypeError(
+                "retries= needs a function that can be run again: use @unit_of_work(retries=...) "
+                "on one. A with block runs once."
+            )
+        outer = current_unit(self._scoped)
+        if outer is not None and outer.state == "open" and not self._independent:
+            self._check_join(outer)
+            savepoint = Atomic(self._scoped)
+            savepoint.__enter__()
+            self._open.append(savepoint)
+            return outer
+        if outer is not None and not self._read_only and outer.holds_sqlite_lock():
+            raise waits_for_itself(self._name, outer.name)
+        unit = UnitOfWork.begin(
+            session=self._scoped,
+            read_only=self._read_only,
+            isolation_level=self._isolation_level,
+            name=self._name,
+            attempt=self._attempt,
+        )
+        self._open.append(unit)
+        return unit
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        entered = self._open.pop()
+        if isinstance(entered, Atomic):
+            entered.__exit__(kind, error, traceback)
+            return
+        try:
+            if error is not None:
+                entered.rollback()
+            elif entered.state == "open":
+                entered.commit()
+        finally:
+            entered.close()
+
+    def _check_join(self, outer: UnitOfWork) -> None:
+        wanted = None
+        if self._durable:
+            wanted = "durable=True"
+        elif self._read_only and not outer.read_only:
+            wanted = "read_only=True"
+        elif self._isolation_level not in (None, outer.isolation_level):
+            wanted = f"isolation_level={self._isolation_level!r}"
+        if wanted:
+            raise NestedUnitError(
+                f"{self._name} with {wanted} inside {outer.name}, which it would only join. Call "
+                "it outside of that unit, or give it independent=True."
+            )
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        _check_sync(function, "unit_of_work")
+        name = getattr(function, "__qualname__", self._name)
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            attempt = 1
+            while True:
+                unit: UnitOfWork | None = None
+                try:
+                    with self._again(f"{name}()", attempt) as unit:
+                        return function(*args, **kwargs)
+                except TransientError:
+                    # A joined unit is the outer boundary's to repeat; after a commit only a
+                    # callback can have raised.
+                    is_undone = unit is None or (unit.closed and unit.state == "rolled back")
+                    if attempt > self._retries or not is_undone:
+                        raise
+                time.sleep(backoff(attempt))
+                attempt += 1
+
+        return run
+
+    def _again(self, name: str, attempt: int) -> Unit:
+        return Unit(
+            session=self._scoped,
+            read_only=self._read_only,
+            durable=self._durable,
+            independent=self._independent,
+            isolation_level=self._isolation_level,
+            name=name,
+            attempt=attempt,
+        )
+
+
+def backoff(attempt: int) -> float:
+    """Return how many seconds to wait after the given failed attempt: exponential, full jitter."""
+    return random.uniform(0, min(BACKOFF_CAP, BACKOFF * 2 ** (attempt - 1)))
+
+
+def _check_sync(function: object, decorator: str) -> None:
+    if not callable(function):
+        raise TypeError(f"@{decorator} decorates a function, got {function!r}.")
+    asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if asynchronous or inspect.isgeneratorfunction(function):
+        raise TypeError(
+            f"@{decorator} would end before the body of {function!r} has run: it is a generator or "
+            f"a coroutine. Use `with {decorator}():` inside."
+        )
+
+
+@overload
+def unit_of_work(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def unit_of_work(
+    *,
+    session: scoped_session[Any] | None = None,
+    read_only: bool = False,
+    durable: bool = False,
+    independent: bool = False,
+    retries: int = 0,
+    isolation_level: str | None = None,
+) -> Unit: ...
+
+
+def unit_of_work(function: Callable[P, R] | None = None, /, **options: Any) -> Any:
+    """Open a unit of work: one commit at the end of the block, or a rollback.
+
+    ``with unit_of_work() as unit:``, or as a decorator, with or without parentheses. Inside a unit
+    on the same session it joins: a savepoint, no commit.
+
+    Args:
+        session: the scoped session it is for, default the global one.
+        read_only: refuse writes.
+        durable: refuse to join, for code that needs its own commit.
+        independent: a session, connection and commit of its own, even inside a unit.
+        retries: decorator only; how often to run again after a `TransientError`.
+        isolation_level: one of `ISOLATION_LEVELS`.
+    Effect: commit when the block ends; rollback when an exception leaves it.
+    Raises:
+        NestedUnitError: it can't be opened inside the unit that is open.
+        LostWritesError: writes of the block were undone; nothing is committed.
+    Source: Django's `transaction.atomic`.
+    """
+    unit = Unit(**options)
+    return unit if function is None else unit(function)
+
+
+@overload
+def atomic(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def atomic(*, session: scoped_session[Any] | None = None) -> Atomic: ...
+
+
+def atomic(
+    function: Callable[P, R] | None = None, /, *, session: scoped_session[Any] | None = None
+) -> Any:
+    """Open a savepoint: an exception undoes this block only. With no unit open it opens one.
+
+    Effect: flush, savepoint.
+    Raises:
+        LostWritesError: a database error was swallowed inside, and writes of the block with it.
+    Source: Django's `transaction.atomic`, `Session.begin_nested`.
+    """
+    block = Atomic(session)
+    return block if function is None else block(function)
+
+
+@overload
+def read_only(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def read_only(*, session: scoped_session[Any] | None = None) -> Unit: ...
+
+
+def read_only(
+    function: Callable[P, R] | None = None, /, *, session: scoped_session[Any] | None = None
+) -> Any:
+    """Open a unit that refuses writes: ``unit_of_work(read_only=True)``."""
+    unit = Unit(session=session, read_only=True, name="read_only()")
+    return unit if function is None else unit(function)
+
+
+@contextmanager
+def allow_commit(*, session: scoped_session[Any] | None = None) -> Iterator[None]:
+    """Let `session.commit()` pass inside the block, for code that can't be changed.
+
+    What it commits stays, whatever becomes of the unit; callbacks still wait for the boundary.
+    """
+    unit = current_unit(session)
+    if unit is None:
+        yield
+        return
+    before, unit.commits_allowed = unit.commits_allowed, True
+    try:
+        yield
+    finally:
+        unit.commits_allowed = before
