@@ -34,15 +34,8 @@ from .errors import (
 )
 from .query import Query
 from .session import configure, session
-from .unit_of_work import (
-    UnitOfWork,
-    allow_commit,
-    atomic,
-    current_unit,
-    on_commit,
-    read_only,
-    unit_of_work,
-)
+from .unit import UnitOfWork, current_unit
+from .unit_of_work import allow_commit, atomic, on_commit, read_only, unit_of_work
 
 __version__ = "0.1.0"
 

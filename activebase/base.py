@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any, ClassVar, Self
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import MetaData, inspect
 from sqlalchemy.ext.hybrid import hybrid_property
@@ -151,7 +152,7 @@ class MyBase:
         Raises:
             InvalidLookupError: the model has no attribute of that name.
         """
-        known = inspect(cls).all_orm_descriptors.keys()  # type: ignore[union-attr]
+        known = inspect(cls).all_orm_descriptors.keys()
         for name in values:
             if name not in known:
                 raise InvalidLookupError(
@@ -174,7 +175,7 @@ class MyBase:
 
         The old value is None where it had not been read. Collections are given as lists.
         """
-        changed = {}
+        changed: dict[str, tuple[Any, Any]] = {}
         for attribute in _state(self).attrs:
             history = attribute.history
             if not history.has_changes():
@@ -182,13 +183,11 @@ class MyBase:
             removed, kept, added = (
                 list(part or ()) for part in (history.deleted, history.unchanged, history.added)
             )
+            old: Any = removed[0] if removed else None
+            new: Any = added[0] if added else None
             if _is_collection(self, attribute.key):
-                changed[attribute.key] = (kept + removed, kept + added)
-            else:
-                changed[attribute.key] = (
-                    removed[0] if removed else None,
-                    added[0] if added else None,
-                )
+                old, new = kept + removed, kept + added
+            changed[attribute.key] = (old, new)
         return changed
 
     def to_dict(
@@ -267,7 +266,19 @@ def _state(record: MyBase) -> InstanceState[Any]:
     return state
 
 
-@functools.cache
+def _once_per_class(function: Callable[[type], frozenset[str]]) -> Callable[[type], frozenset[str]]:
+    """Keep what a function tells of a class, as long as the class lives."""
+    known: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
+
+    def look_up(cls: type) -> frozenset[str]:
+        if cls not in known:
+            known[cls] = function(cls)
+        return known[cls]
+
+    return look_up
+
+
+@_once_per_class
 def _settable(cls: type) -> frozenset[str]:
     """Return the names that can be set: mapped attributes, hybrids and properties with a setter."""
     mapper: Mapper[Any] = inspect(cls)
@@ -284,13 +295,11 @@ def _settable(cls: type) -> frozenset[str]:
     return frozenset(names)
 
 
-@functools.cache
+@_once_per_class
 def _constructor_names(cls: type) -> frozenset[str]:
     """Return what the model's own constructor, as of a dataclass, takes beside attributes."""
-    parameters = python_inspect.signature(cls).parameters.values()
-    return frozenset(
-        p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    )
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return frozenset(p.name for p in signature(cls).parameters.values() if p.kind in named)
 
 
 def _check_names(cls: type[MyBase], values: Collection[str], *, also: Collection[str] = ()) -> None:

@@ -17,7 +17,8 @@ from sqlalchemy import URL, Connection, Engine, event, exc
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
-from .errors import InvalidURLError, translate
+from .errors import InvalidURLError
+from .translation import translate
 
 if TYPE_CHECKING:
     from .guards import Journal

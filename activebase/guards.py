@@ -33,7 +33,7 @@ from .errors import (
 from .session import ActiveSession
 
 if TYPE_CHECKING:
-    from .unit_of_work import UnitOfWork
+    from .unit import UnitOfWork
 
 
 Callback = Callable[[], object]

@@ -1,40 +1,25 @@
-"""The session: one global `scoped_session`, and the scopes that own what it gives.
+"""The session: one global `scoped_session`, and `configure()`, which sets up its database.
 
 `session()` answers with the session of the innermost scope that is open here: a unit of work,
 else what the integration in use says (the Flask app context), else the thread or greenlet.
-
-Scopes are kept in a `ContextVar`, so that a coroutine, or the thread in which Flask runs an async
-view, meets the same session as the code that called it.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import threading
-import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
-from sqlalchemy.util import ScopedRegistry, ThreadLocalRegistry
+from sqlalchemy.util import ThreadLocalRegistry
 
-from .engines import JOURNAL, forget_connections, instrument, make_engine
-from .errors import (
-    NestedUnitError,
-    NotConfiguredError,
-    StaleRecordError,
-    UncommittedWritesWarning,
-)
-
-if TYPE_CHECKING:
-    from .guards import Journal
-
-STRAY_COMMITS = ("raise", "warn", "allow")
+from .engines import forget_connections, instrument, make_engine
+from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
+from .scopes import Scope, SessionRegistry, current_scope, thread_scopes
 
 
 class ActiveSession(Session):
@@ -67,208 +52,7 @@ class ActiveSession(Session):
             ) from error
 
 
-class Scope:
-    """Owns one session: makes it when first asked for, closes it at the end.
-
-    A unit of work is one; so is a thread, or a Flask app context. Scopes that are entered stack:
-    ``outer`` is the one that was current before.
-    """
-
-    def __init__(self, registry: SessionRegistry) -> None:
-        self.registry = registry
-        self.outer: Scope | None = None
-        self.closed = False
-        self._session: Session | None = None
-
-    @property
-    def session(self) -> Session:
-        """The scope's session, made when first asked for."""
-        if self._session is None:
-            self.session = self.registry.createfunc()
-        assert self._session is not None
-        return self._session
-
-    @session.setter
-    def session(self, made: Session) -> None:
-        self._session = made
-
-    def has_session(self) -> bool:
-        """Tell whether the session was asked for; a scope that no one uses costs nothing."""
-        return self._session is not None
-
-    def forget_session(self) -> None:
-        """Let go of the session as it is."""
-        self._session = None
-
-    def enter(self) -> None:
-        """Make this the current scope."""
-        self.outer = _current.get()
-        _current.set(self)
-
-    def leave(self) -> None:
-        """Make the scope around this one current again.
-
-        Not by a token: a generator or an async view may end in another context than it began in;
-        there `innermost()` passes over the closed scope.
-        """
-        self.closed = True
-        if _current.get() is self:
-            _current.set(self.outer)
-
-    def end(self, what: str) -> None:
-        """Close the session; warn when writes that nobody committed are lost with it.
-
-        Args:
-            what: the scope in words, as in "the thread 'worker-1'".
-        """
-        ended, self._session = self._session, None
-        if ended is None:
-            return
-        journal: Journal | None = ended.info.get(JOURNAL)
-        lost = journal.writes if journal is not None else 0
-        try:
-            ended.close()
-        finally:
-            if lost:
-                _warn_of_uncommitted(lost, what)
-
-
-def _warn_of_uncommitted(lost: int, what: str) -> None:
-    writes = "1 write was" if lost == 1 else f"{lost} writes were"
-    warnings.warn_explicit(
-        f"{writes} flushed but never committed when {what} ended: the data is lost. save(), "
-        "update() and delete() only flush; put the code into `with unit_of_work():`.",
-        UncommittedWritesWarning,
-        filename=__file__,
-        lineno=0,
-        module=__name__,  # and no registry of what was said: every scope that ends is told
-    )
-
-
-_current: ContextVar[Scope | None] = ContextVar("activebase_scope", default=None)
-
-
-class _ThreadScope(Scope):
-    """The scope outside of all others: a thread, or a greenlet where gevent has patched them."""
-
-    def __init__(self, registry: SessionRegistry) -> None:
-        super().__init__(registry)
-        self.name = f"the thread {threading.current_thread().name!r}"
-        _thread_scopes.add(self)
-
-    def __del__(self) -> None:
-        self.end(self.name)
-
-
-class _ForeignScope(Scope):
-    """What the user's own registry, with a scope function of its own, gives."""
-
-    def __init__(self, registry: SessionRegistry, theirs: ScopedRegistry[Any]) -> None:
-        super().__init__(registry)
-        self._theirs = theirs
-
-    @property
-    def session(self) -> Session:
-        made: Session = self._theirs()
-        return made
-
-    @session.setter
-    def session(self, made: Session) -> None:
-        self._theirs.set(made)
-
-    def has_session(self) -> bool:
-        return self._theirs.has()
-
-    def forget_session(self) -> None:
-        self._theirs.clear()
-
-
-#: Asked for the scope around the code where none is entered; the Flask extension adds its own.
-ambient_scopes: list[Callable[[SessionRegistry], Scope | None]] = []
-
-
-class SessionRegistry(ScopedRegistry[Any]):
-    """The registry of a scoped session: gives the session of the scope that is open here.
-
-    Args:
-        createfunc: makes a session.
-        foreign: the registry to ask where no scope is open; default: a session per thread.
-    """
-
-    __slots__ = ("__weakref__", "_foreign", "_local", "_stray_commits")
-
-    def __init__(
-        self, createfunc: Callable[[], Session], *, foreign: ScopedRegistry[Any] | None = None
-    ) -> None:
-        super().__init__(createfunc, lambda: None)
-        self._foreign = foreign
-        self._local = threading.local()
-        self._stray_commits: str | None = None
-
-    @property
-    def stray_commits(self) -> str:
-        """What a stray commit meets: "raise", "warn" or "allow"; default: what the global has."""
-        return self._stray_commits or _global._stray_commits or "raise"
-
-    @stray_commits.setter
-    def stray_commits(self, policy: str) -> None:
-        if policy not in STRAY_COMMITS:
-            raise ValueError(f"stray_commits is one of {', '.join(STRAY_COMMITS)}; got {policy!r}.")
-        self._stray_commits = policy
-
-    def target(self) -> SessionRegistry:
-        """The registry on which a unit that is opened here stands."""
-        return self
-
-    def serves(self, scope: Scope) -> bool:
-        """Tell whether the scope's session is this registry's session."""
-        return scope.registry is self
-
-    def innermost(self) -> Scope | None:
-        """Return the innermost entered scope of this registry, or None."""
-        scope = _current.get()
-        while scope is not None:
-            if not scope.closed and self.serves(scope):
-                return scope
-            scope = scope.outer
-        return None
-
-    def outside(self) -> Scope:
-        """Return the scope that owns the session where none is entered."""
-        if self._foreign is not None:
-            return _ForeignScope(self, self._foreign)
-        for ambient in ambient_scopes:
-            if scope := ambient(self):
-                return scope
-        if not hasattr(self._local, "scope"):
-            self._local.scope = _ThreadScope(self)
-        thread_scope: Scope = self._local.scope
-        return thread_scope
-
-    def scope(self) -> Scope:
-        """Return the scope that owns the session here."""
-        return self.innermost() or self.outside()
-
-    def __call__(self) -> Any:
-        return self.scope().session
-
-    def has(self) -> bool:
-        return self.scope().has_session()
-
-    def set(self, obj: Any) -> None:
-        self.scope().session = obj
-
-    def clear(self) -> None:
-        self.scope().forget_session()
-
-    def end_thread(self) -> None:
-        """End what this thread holds outside of all other scopes; warns of writes that are lost."""
-        scope = getattr(self._local, "scope", None)
-        if scope is not None:
-            scope.end(scope.name)
-
-
-class _GlobalRegistry(SessionRegistry):
+class GlobalRegistry(SessionRegistry):
     """The registry of the global session, which follows the app in whose context it is used.
 
     An app with an engine of its own, or with Flask-SQLAlchemy, brings its own registry. In its
@@ -329,7 +113,8 @@ def _make_session() -> Session:
 
 _factory: sessionmaker[Session] = sessionmaker(expire_on_commit=False)
 _factory.class_ = ActiveSession  # itself, so that what listens to `session` hears every session
-_global = _GlobalRegistry(_make_session)
+#: The registry of `session`.
+global_registry = GlobalRegistry(_make_session)
 
 
 class ActiveScopedSession(scoped_session[Session]):
@@ -354,7 +139,7 @@ class ActiveScopedSession(scoped_session[Session]):
 
 #: The session. Outside of units of work it belongs to the thread, or to the Flask app context.
 session: ActiveScopedSession = ActiveScopedSession(_factory)
-session.registry = _global
+session.registry = global_registry
 
 
 def configure(
@@ -381,23 +166,22 @@ def configure(
         InvalidURLError: the URL can't be read.
         ValueError: an unknown ``stray_commits``.
     """
-    if _global.innermost() is not None:
+    if global_registry.innermost() is not None:
         raise NestedUnitError(
             "configure() inside an open unit of work would split it over two databases. Call it "
             "before the first unit, or after the unit has ended."
         )
-    _global.stray_commits = stray_commits
+    global_registry.stray_commits = stray_commits
     engine = make_engine(target, pragmas=pragmas, **engine_options)
-    _global.end_thread()
-    _global.unfollow()
+    global_registry.end_thread()
+    global_registry.unfollow()
     _factory.configure(bind=engine)
     return engine
 
 
-def make_scoped_session(engine: Engine) -> ActiveScopedSession:
-    """Return a scoped session with activebase's defaults on an engine of its own."""
-    factory = sessionmaker(instrument(engine), class_=ActiveSession, expire_on_commit=False)
-    made = ActiveScopedSession(factory)
+def make_scoped_session(factory: sessionmaker[Any]) -> ActiveScopedSession:
+    """Return a scoped session of ours over a session factory, which is made ours as well."""
+    made = ActiveScopedSession(adopt_factory(factory))
     made.registry = SessionRegistry(factory)
     return made
 
@@ -405,19 +189,36 @@ def make_scoped_session(engine: Engine) -> ActiveScopedSession:
 def registry_of(scoped: scoped_session[Any] | None) -> SessionRegistry:
     """Return the registry of a scoped session, default the global one; adopts a stranger."""
     if scoped is None:
-        return _global
+        return global_registry
     registry = getattr(scoped, "registry", None)
-    return registry if isinstance(registry, SessionRegistry) else _adopt(scoped)
+    return registry if isinstance(registry, SessionRegistry) else adopt(scoped)
 
 
-def _adopt(scoped: scoped_session[Any]) -> SessionRegistry:
-    """Give a scoped session our registry, and its sessions our class."""
-    factory = getattr(scoped, "session_factory", None)
-    if not isinstance(factory, sessionmaker):
+def adopt(scoped: scoped_session[Any], *, keep_scopes: bool = True) -> SessionRegistry:
+    """Give a scoped session our registry, and its sessions our class; returns the registry.
+
+    Args:
+        keep_scopes: outside of units its own scope function, if it has one, goes on to rule.
+    """
+    theirs = scoped.registry if isinstance(scoped, scoped_session) else None
+    if isinstance(theirs, SessionRegistry):
+        return theirs
+    if theirs is None or not isinstance(scoped.session_factory, sessionmaker):
         raise TypeError(
             "session= takes a scoped_session over a sessionmaker, as in "
             f"scoped_session(sessionmaker(engine)); got {type(scoped).__name__}."
         )
+    factory = adopt_factory(scoped.session_factory)
+    per_thread = isinstance(theirs, ThreadLocalRegistry) or not keep_scopes
+    registry = SessionRegistry(factory, foreign=None if per_thread else theirs)
+    if isinstance(theirs, ThreadLocalRegistry) and theirs.has():
+        registry.set(theirs())
+    scoped.registry = registry
+    return registry
+
+
+def adopt_factory(factory: sessionmaker[Any]) -> sessionmaker[Any]:
+    """Make the sessions of a factory sessions of ours, with our defaults where it sets none."""
     if not issubclass(factory.class_, ActiveSession):
         theirs = factory.class_
         factory.class_ = type(theirs.__name__, (ActiveSession, theirs), {})
@@ -425,35 +226,28 @@ def _adopt(scoped: scoped_session[Any]) -> SessionRegistry:
         factory.configure(expire_on_commit=False)
     if isinstance(factory.kw.get("bind"), Engine):
         instrument(factory.kw["bind"])
-    theirs_registry = scoped.registry
-    per_thread = isinstance(theirs_registry, ThreadLocalRegistry)
-    registry = SessionRegistry(factory, foreign=None if per_thread else theirs_registry)
-    if per_thread and theirs_registry.has():
-        registry.set(theirs_registry())
-    scoped.registry = registry
-    return registry
+    return factory
 
 
 # -- the ends of threads and processes -------------------------------------------------------
 
-_thread_scopes: weakref.WeakSet[_ThreadScope] = weakref.WeakSet()
 _of_parent: list[object] = []
 
 
 @atexit.register
 def _end_threads() -> None:
-    for scope in list(_thread_scopes):
+    for scope in list(thread_scopes):
         scope.end(scope.name)
 
 
 def _forget_parent() -> None:
     """In a forked child: drop the parent's sessions without a word on its connections."""
     # Kept alive on purpose: a collected session would send ROLLBACK through the parent's socket.
-    for scope in list(_thread_scopes):
+    for scope in list(thread_scopes):
         _of_parent.append(scope._session)
         scope.forget_session()
-    _of_parent.append(_current.get())
-    _current.set(None)
+    _of_parent.append(current_scope.get())
+    current_scope.set(None)
     forget_connections()
 
 

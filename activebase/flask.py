@@ -1,0 +1,399 @@
+"""The Flask boundary: one unit of work per request, committed in ``after_request``.
+
+A request commits when its response has a status below 400 and no exception left the view. An
+exception rolls back even when an ``errorhandler`` turns it into a 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, TypeVar
+
+import flask
+from flask import Blueprint, Flask, current_app, g, got_request_exception, has_app_context, request
+from sqlalchemy import Engine
+from sqlalchemy.orm import scoped_session, sessionmaker
+from werkzeug.exceptions import HTTPException, InternalServerError, default_exceptions
+
+from .base import MyBase
+from .engines import instrument, make_engine
+from .errors import ActiveBaseError, AlreadyConfiguredError, NotConfiguredError
+from .query import QueryProperty
+from .scopes import Scope, SessionRegistry, ambient_scopes
+from .session import adopt, global_registry, make_scoped_session
+from .session import session as global_session
+from .timing import Timing
+from .unit import UnitOfWork
+
+V = TypeVar("V", bound="Callable[..., Any] | Blueprint")
+Predicate = Callable[[flask.Response], bool]
+
+#: Where the scope of a request stands in its WSGI environ, which no other request shares.
+_SCOPE, _TIMING = "activebase.scope", "activebase.timing"
+
+
+def _is_success(response: flask.Response) -> bool:
+    return response.status_code < 400
+
+
+class ActiveBase:
+    """The Flask extension: ``ActiveBase(app)``, ``ActiveBase(app, db)``, or `init_app()` later.
+
+    Args:
+        app: the app; see `init_app()`.
+        db: a Flask-SQLAlchemy or Flask-SQLAlchemy-Lite object.
+        commit_if: tells by the response whether to commit; default: its status is below 400.
+    """
+
+    def __init__(
+        self, app: Flask | None = None, db: Any = None, *, commit_if: Predicate = _is_success
+    ) -> None:
+        self._commit_if = commit_if
+        if app is not None:
+            self.init_app(app, db)
+
+    def init_app(self, app: Flask, db: Any = None) -> None:
+        """Give the app its boundary.
+
+        The database is that of ``db``, or of the Flask-SQLAlchemy that the app has already; else
+        ``ACTIVEBASE_DATABASE_URI`` or ``SQLALCHEMY_DATABASE_URI``; else what `configure()` sets up.
+
+        Effect: none in the database.
+        Raises:
+            AlreadyConfiguredError: the app has an ActiveBase.
+            NotConfiguredError: ``db`` was not given this app; the URL can't be read.
+        """
+        if "activebase" in app.extensions:
+            raise AlreadyConfiguredError(
+                f"ActiveBase is set up on the app {app.name!r} already. Make one ActiveBase and "
+                "call init_app() once for each app."
+            )
+        app.config.setdefault("ACTIVEBASE_PROBLEM_DETAILS", True)
+        app.config.setdefault("ACTIVEBASE_READ_ONLY_METHODS", frozenset())
+        scoped = _session_of(app, db if db is not None else app.extensions.get("sqlalchemy"))
+        if "ACTIVEBASE_STRAY_COMMITS" in app.config:
+            _registry(scoped).stray_commits = app.config["ACTIVEBASE_STRAY_COMMITS"]
+        app.extensions["activebase"] = _Boundary(app, scoped, self._commit_if)
+
+    @property
+    def session(self) -> scoped_session[Any]:
+        """The scoped session of the current app."""
+        return _boundary_of_current_app().scoped
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the current app's session."""
+        bind = _boundary_of_current_app().scoped.get_bind()
+        return bind if isinstance(bind, Engine) else bind.engine
+
+
+def manual_commit(view: V) -> V:
+    """Mark a view, or a whole blueprint, that commits by itself, as Flask-Admin does.
+
+    It gets a session of its own; what it does not commit is rolled back, with a warning.
+    """
+    view.__dict__["activebase_manual"] = True
+    return view
+
+
+def read_only_view(view: V) -> V:
+    """Mark a view, or a whole blueprint, whose unit refuses writes."""
+    view.__dict__["activebase_read_only"] = True
+    return view
+
+
+class _Boundary:
+    """What one app does around each of its requests."""
+
+    def __init__(self, app: Flask, scoped: scoped_session[Any], commit_if: Predicate) -> None:
+        self.scoped = scoped
+        self.registry = _registry(scoped)
+        self._app = app
+        self._commit_if = commit_if
+        self._handle_user_exception = app.handle_user_exception
+        self._handle_exception = app.handle_exception
+        # Exceptions pass here before any handler of the app makes an answer of them.
+        app.handle_user_exception = self.handle_user_exception  # type: ignore[method-assign]
+        app.handle_exception = self.handle_exception  # type: ignore[method-assign]
+        # First of all that runs for a request, so that URL converters may load records. What ends
+        # the request is put first as well: Flask calls these in reverse order.
+        app.url_value_preprocessors.setdefault(None, []).insert(0, self.begin)
+        app.after_request_funcs.setdefault(None, []).insert(0, self.finish)
+        app.teardown_request_funcs.setdefault(None, []).insert(0, self.tear_down)
+        app.teardown_appcontext_funcs.insert(0, _end_app_context)
+
+    def begin(self, endpoint: str | None, values: dict[str, Any] | None) -> None:
+        """Open the unit of the request."""
+        environ = request.environ
+        if not getattr(environ.get(_SCOPE), "closed", True):
+            return
+        if self._app.debug:
+            environ[_TIMING] = Timing.start()
+        if self._is_marked(endpoint, "activebase_manual"):
+            environ[_SCOPE] = scope = Scope(self.registry)
+            scope.enter()
+            return
+        methods = self._app.config["ACTIVEBASE_READ_ONLY_METHODS"]
+        environ[_SCOPE] = UnitOfWork.begin(
+            session=self.scoped,
+            read_only=request.method in methods
+            or self._is_marked(endpoint, "activebase_read_only"),
+            name=f"{request.method} {request.path}",
+        )
+
+    def finish(self, response: flask.Response) -> flask.Response:
+        """End the unit: commit on success, else roll back; runs after all after_request functions.
+
+        Flask calls it again for a 500, and for a commit that failed: then the unit has ended.
+        """
+        unit = _unit_of_request()
+        if unit is not None and unit.state == "open":
+            if self._commit_if(response):
+                try:
+                    unit.commit()
+                except Exception as error:
+                    response = self._answer(error)
+            else:
+                unit.rollback()
+        if unit is not None and response.is_streamed and not response.direct_passthrough:
+            # The body is made after the unit's end: until it is, writes are still refused.
+            response.response = _Streamed(response.response, unit)
+            request.environ[_SCOPE] = None
+            unit.release()
+        if timing := request.environ.pop(_TIMING, None):
+            outcome = "manual" if unit is None else unit.state
+            timing.tell(response, outcome, log=self._app.logger)
+        return response
+
+    def tear_down(self, error: BaseException | None) -> None:
+        """Roll back what is open and close the session; may be called twice."""
+        scope = request.environ.pop(_SCOPE, None)
+        if isinstance(scope, UnitOfWork):
+            scope.close()
+        elif isinstance(scope, Scope):
+            scope.end(f"{request.method} {request.path}")
+            scope.leave()
+
+    def handle_user_exception(self, e: Exception) -> Any:
+        """Roll back, then let the app answer; ours is the last resort for errors of ours."""
+        unit = _unit_of_request()
+        if unit is not None and not _is_answer(e):
+            unit.rollback()
+        is_ours = isinstance(e, ActiveBaseError) and e.status is not None
+        if not is_ours or not self._app.config["ACTIVEBASE_PROBLEM_DETAILS"]:
+            return self._handle_user_exception(e)
+        try:
+            return self._handle_user_exception(e)
+        except Exception as raised:
+            if raised is not e:
+                raise
+        return self._problem(e)
+
+    def handle_exception(self, e: Exception) -> flask.Response:
+        """Roll back: an after_request function raised, or a handler."""
+        unit = _unit_of_request()
+        if unit is not None:
+            unit.rollback()
+        return self._handle_exception(e)
+
+    def _answer(self, error: Exception) -> flask.Response:
+        """Answer for a commit that failed, as if the view had raised the error."""
+        response = self._app.make_response(self.handle_user_exception(error))
+        functions = self._app.after_request_funcs
+        for name in chain(request.blueprints, (None,)):
+            for function in reversed(functions.get(name, [])):
+                if function != self.finish:
+                    response = self._app.ensure_sync(function)(response)
+        return response
+
+    def _problem(self, error: Any) -> Any:
+        """Answer with RFC 9457 problem details, unless the app has a handler for the status."""
+        status: int = error.status
+        if status == 500:
+            http: HTTPException = InternalServerError(original_exception=error)
+        else:
+            http = default_exceptions[status](description=str(error))
+        http.__cause__ = error
+        if status >= 500:
+            got_request_exception.send(
+                self._app, _async_wrapper=self._app.ensure_sync, exception=error
+            )
+            self._app.log_exception((type(error), error, error.__traceback__))
+        answer = self._app.handle_http_exception(http)
+        if answer is not http:
+            return answer
+        problem = {"type": "about:blank", "title": http.name, "status": status}
+        if status < 500:
+            problem["detail"] = str(error)
+        response = self._app.json.response(problem)
+        response.status_code = status
+        response.mimetype = "application/problem+json"
+        return response
+
+    def _is_marked(self, endpoint: str | None, mark: str) -> bool:
+        view = self._app.view_functions.get(endpoint) if endpoint else None
+        if view is None:
+            return False
+        view_class = getattr(view, "view_class", None)
+        marked = hasattr(view, mark) or mark in getattr(view_class, "__dict__", ())
+        return marked or any(
+            hasattr(self._app.blueprints.get(name), mark) for name in request.blueprints
+        )
+
+
+class _Streamed:
+    """A streamed body: the unit stays the current one, ended, until the body has been sent."""
+
+    def __init__(self, chunks: Any, unit: UnitOfWork) -> None:
+        self._chunks: Iterator[Any] = iter(chunks)
+        self._close = getattr(chunks, "close", None)
+        self._unit = unit
+
+    def __iter__(self) -> _Streamed:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._chunks)
+        except BaseException:
+            self._unit.close()
+            raise
+
+    def close(self) -> None:
+        try:
+            if self._close is not None:
+                self._close()
+        finally:
+            self._unit.close()
+
+    def __del__(self) -> None:
+        self._unit.close()
+
+
+def _unit_of_request() -> UnitOfWork | None:
+    scope = request.environ.get(_SCOPE)
+    return scope if isinstance(scope, UnitOfWork) else None
+
+
+def _is_answer(error: Exception) -> bool:
+    """Tell whether the exception is a response below 400, as of ``abort(redirect(...))``."""
+    if not isinstance(error, HTTPException):
+        return False
+    status = error.response.status_code if error.response is not None else error.code
+    return status is not None and status < 400
+
+
+# -- the session of an app -------------------------------------------------------------------
+
+
+def _session_of(app: Flask, db: Any) -> scoped_session[Any]:
+    if db is not None:
+        return _session_of_extension(app, db)
+    uri = app.config.get("ACTIVEBASE_DATABASE_URI") or app.config.get("SQLALCHEMY_DATABASE_URI")
+    if uri is None:
+        return global_session
+    options = app.config.get("ACTIVEBASE_ENGINE_OPTIONS", {})
+    factory = sessionmaker(make_engine(uri, **options), expire_on_commit=False)
+    scoped = make_scoped_session(factory)
+    global_registry.follow(_registry(scoped), until_configured=False)
+    return scoped
+
+
+def _session_of_extension(app: Flask, db: Any) -> scoped_session[Any]:
+    if db is None or app.extensions.get("sqlalchemy") is not db:
+        raise NotConfiguredError(
+            f"The db given to ActiveBase is not set up on the app {app.name!r}. Call "
+            "db.init_app(app) first."
+        )
+    if hasattr(db, "Model"):
+        scoped = _adopt_flask_sqlalchemy(app, db)
+    elif hasattr(db, "get_session"):
+        scoped = _adopt_flask_sqlalchemy_lite(app, db)
+    else:
+        raise TypeError(
+            "ActiveBase(app, db) takes a Flask-SQLAlchemy or Flask-SQLAlchemy-Lite object, got "
+            f"{type(db).__name__}."
+        )
+    with app.app_context():
+        engines = list(db.engines.values())
+    for engine in engines:
+        instrument(engine)
+    global_registry.follow(_registry(scoped), until_configured=True)
+    return scoped
+
+
+def _adopt_flask_sqlalchemy(app: Flask, db: Any) -> scoped_session[Any]:
+    scoped: scoped_session[Any] = db.session
+    adopt(scoped, keep_scopes=False)
+    # Its own teardown removes the session at the end of any app context, also of one inside a
+    # unit; `_end_app_context` ends what belongs to the context.
+    functions = app.teardown_appcontext_funcs
+    functions[:] = [function for function in functions if _owner(function) is not db]
+    db.Model.query = QueryProperty()
+    if issubclass(db.Model, MyBase):
+        db.Model.__repr__ = MyBase.__repr__
+        if db.Model.session is global_session:
+            db.Model.session = scoped
+    return scoped
+
+
+def _owner(function: Callable[..., Any]) -> object:
+    return getattr(function, "__self__", None)
+
+
+def _adopt_flask_sqlalchemy_lite(app: Flask, db: Any) -> scoped_session[Any]:
+    with app.app_context():
+        scoped = make_scoped_session(db.sessionmaker)
+    theirs = db.get_session
+    if not hasattr(theirs, "activebase"):
+
+        def get_session(name: str = "default") -> Any:
+            boundary = current_app.extensions.get("activebase") if has_app_context() else None
+            return theirs(name) if boundary is None or name != "default" else boundary.scoped()
+
+        get_session.activebase = True  # type: ignore[attr-defined]  # so that it is done once
+        db.get_session = get_session  # what db.session calls
+    return scoped
+
+
+def _registry(scoped: scoped_session[Any]) -> SessionRegistry:
+    registry = scoped.registry
+    assert isinstance(registry, SessionRegistry)
+    return registry
+
+
+# -- app contexts ----------------------------------------------------------------------------
+
+
+def _boundary_of_current_app() -> _Boundary:
+    boundary = current_app.extensions.get("activebase")
+    if not isinstance(boundary, _Boundary):
+        raise NotConfiguredError(
+            f"The app {current_app.name!r} has no ActiveBase. Call ActiveBase(app) when it is made."
+        )
+    return boundary
+
+
+def _registry_of_current_app() -> SessionRegistry | None:
+    boundary = current_app.extensions.get("activebase") if has_app_context() else None
+    return None if boundary is None else boundary.registry
+
+
+def _scope_of_app_context(registry: SessionRegistry) -> Scope | None:
+    """Return the scope that the app context is for a registry, where the app has an ActiveBase."""
+    if not has_app_context() or "activebase" not in current_app.extensions:
+        return None
+    scopes: dict[SessionRegistry, Scope] = g.setdefault("_activebase_scopes", {})
+    if registry not in scopes:
+        scopes[registry] = Scope(registry)
+    return scopes[registry]
+
+
+def _end_app_context(error: BaseException | None) -> None:
+    for scope in g.pop("_activebase_scopes", {}).values():
+        scope.end(f"the app context of {current_app.name!r}")
+
+
+global_registry.current_app_registry = _registry_of_current_app
+ambient_scopes.append(_scope_of_app_context)

@@ -1,0 +1,108 @@
+"""Ten years of buying and selling, along the real prices.
+
+The same users trade in the same way at every run: the random numbers have a fixed seed. They trade
+through the services, as a request does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from itertools import groupby
+from random import Random
+
+from demo_app import market, services
+from demo_app.models import Investment, Order, Portfolio, Price, Statement, User
+from demo_app.tasks import statement_text
+
+FIRST_NAMES = ("Ada", "Ben", "Chloé", "Dmitri", "Elif", "Farid", "Grace", "Hana", "Ines", "Jun")
+LAST_NAMES = ("Okafor", "Lindqvist", "Moreau", "Tanaka", "Petrov", "Silva", "Novák")
+LIQUIDATES = 0.04  # the chance that a user sells an investment in a month
+BUYS = 0.75
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """How much has been made."""
+
+    users: int
+    orders: int
+
+
+@dataclass(frozen=True)
+class Investor:
+    """A user with their habits."""
+
+    user: User
+    portfolio: Portfolio
+    savings: Decimal  # a month, in dollars
+
+    def save(self) -> None:
+        services.update_balance(self.user.account, self.savings)
+
+    def liquidate(self, rng: Random, prices: dict[str, Decimal], at: datetime) -> Order | None:
+        """Sell one investment at random, if there is one."""
+        mine = Investment.query.filter_by(portfolio_id=self.portfolio.id)
+        investments = mine.order_by(Investment.id).all()
+        if not investments:
+            return None
+        investment = rng.choice(investments)
+        order = services.record_sale(investment, prices[investment.symbol], at)
+        services.update_balance(self.user.account, order.total)
+        return order
+
+    def buy(self, rng: Random, prices: dict[str, Decimal], at: datetime) -> Order | None:
+        """Buy shares of one symbol at random for a part of the cash, if it is enough for one."""
+        symbol = rng.choice(sorted(prices))
+        budget = self.user.account.balance * rng.randint(20, 80) / 100
+        quantity = int(budget / prices[symbol])
+        if not quantity:
+            return None
+        return services.record_purchase(self.portfolio, symbol, quantity, prices[symbol], at)
+
+
+def seed(count: int) -> Seeded | None:
+    """Create users and have each trade once a month at that month's prices.
+
+    Returns: how much has been made; None when there already are users.
+    Effect: flush.
+    """
+    if User.query.any():
+        return None
+    rng = Random(2000)
+    investors = [register_investor(number, rng) for number in range(count)]
+    orders = [order for day, prices in months() for order in trade(investors, rng, prices, day)]
+    for order in orders:
+        Statement.create(order=order, text=statement_text(order))
+    market.revalue_portfolios()
+    return Seeded(users=len(investors), orders=len(orders))
+
+
+def register_investor(number: int, rng: Random) -> Investor:
+    """Create a user with an api key and some cash."""
+    first = FIRST_NAMES[number % len(FIRST_NAMES)]
+    last = LAST_NAMES[number % len(LAST_NAMES)]
+    deposit = Decimal(rng.randint(10, 80) * 100)
+    key = services.provision_user_with_key(
+        f"{first} {last}", f"user{number + 1}@example.com", deposit=deposit
+    )
+    return Investor(key.user, key.user.portfolios[0], Decimal(rng.randint(4, 24) * 50))
+
+
+def months() -> Iterator[tuple[date, dict[str, Decimal]]]:
+    """Yield each month's first day with the price of each symbol."""
+    history = Price.query.order_by(Price.date, Price.symbol).all()
+    for day, prices in groupby(history, key=lambda price: price.date):
+        yield day, {price.symbol: price.price for price in prices}
+
+
+def trade(
+    investors: list[Investor], rng: Random, prices: dict[str, Decimal], day: date
+) -> Iterator[Order]:
+    """Let everyone save, perhaps sell and perhaps buy; yield the orders."""
+    at = datetime.combine(day, time(hour=15), tzinfo=UTC)
+    for investor in investors:
+        investor.save()
+        sold = investor.liquidate(rng, prices, at) if rng.random() < LIQUIDATES else None
+        bought = investor.buy(rng, prices, at) if rng.random() < BUYS else None
+        yield from (order for order in (sold, bought) if order)
