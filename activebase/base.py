@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter, signature
 from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
@@ -79,10 +78,9 @@ class MyBase:
 
         Effect: flush: its key and its defaults are set, nothing is committed.
         """
-        session = _session_of(self)
-        with _recovering(session):
-            session.add(self)
-            session.flush()
+        session = _session_of(type(self))
+        session.add(self)
+        _flush(session)
         return self
 
     def update(
@@ -117,10 +115,9 @@ class MyBase:
 
     def delete(self) -> None:
         """Delete the record and flush. Effect: flush."""
-        session = _session_of(self)
-        with _recovering(session):
-            session.delete(self)
-            session.flush()
+        session = _session_of(type(self))
+        session.delete(self)
+        _flush(session)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -132,8 +129,7 @@ class MyBase:
             pk: the value; a tuple, or a dict by attribute, for a composite key.
         Effect: none if the session has the record, else SELECT.
         """
-        record: Self | None = _scoped(cls).get(cls, pk)
-        return record
+        return _session_of(cls).get(cls, pk)
 
     @classmethod
     def get_or_404(cls, pk: Any) -> Self:
@@ -167,7 +163,7 @@ class MyBase:
             lock: hold the row FOR UPDATE until the unit ends, where the database can.
         Effect: flush, SELECT.
         """
-        _session_of(self).refresh(self, names or None, with_for_update=lock or None)
+        _session_of(type(self)).refresh(self, names or None, with_for_update=lock or None)
         return self
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
@@ -235,22 +231,18 @@ class MyModel(MyBase, DeclarativeBase):
 # -- sessions --------------------------------------------------------------------------------
 
 
-def _scoped(cls: type[MyBase]) -> scoped_session[Any]:
-    own = cls.session
-    # A column named "session" is no scoped session.
-    return own if isinstance(own, scoped_session) else global_session
-
-
-def _session_of(record: MyBase) -> Session:
-    made: Session = _scoped(type(record))()
+def _session_of(cls: type[MyBase]) -> Session:
+    scoped: object = cls.session
+    if not isinstance(scoped, scoped_session):  # but a column of that name
+        scoped = global_session
+    made: Session = scoped.registry()
     return made
 
 
-@contextmanager
-def _recovering(session: Session) -> Iterator[None]:
-    """Leave the session usable when the block fails."""
+def _flush(session: Session) -> None:
+    """Flush, and leave the session usable when that fails."""
     try:
-        yield
+        session.flush()
     except BaseException:
         # A savepoint undoes itself; rolling back from here would go to the root.
         if not session.in_nested_transaction():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TRANSIENT_RETRIES = "activebase_transient_retries"
 
 
-class ActiveTask(Task):
+class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
     """A task whose run is a unit of work: ``Celery("app", task_cls=ActiveTask)``.
 
     Returning commits; anything raised, `Retry`, `Ignore` and `Reject` too, rolls back.

@@ -111,13 +111,13 @@ def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None
     _instrumented.add(engine.dialect)
     _engines.add(engine)
     event.listen(engine, "handle_error", _on_error, retval=True)
-    event.listen(engine, "before_cursor_execute", _before_statement)
-    event.listen(engine, "after_cursor_execute", _after_statement)
+    before = _before_sqlite_statement if engine.dialect.name == "sqlite" else _before_statement
+    # retval=True only spares SQLAlchemy's wrapper around a listener without one.
+    event.listen(engine, "before_cursor_execute", before, retval=True)
     event.listen(engine, "commit", _before_commit)
     event.listen(engine, "checkin", _forget_journal)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "checkout", _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {})))
-        event.listen(engine, "before_cursor_execute", _begin_sqlite)
     return engine
 
 
@@ -153,10 +153,8 @@ _ENDS["ABORT"] = Kind.ROLLBACK
 
 def kind_of(statement: str) -> Kind:
     """Tell what a statement does; one that is not known counts as a write."""
-    return _BY_HEAD.get(statement[:6]) or _kind_of_text(statement)
-
-
-def _kind_of_text(statement: str) -> Kind:
+    if known := _BY_HEAD.get(statement[:6]):
+        return known
     found = _FIRST_WORDS.match(statement)
     if found is None:
         return READ
@@ -172,24 +170,22 @@ def _kind_of_text(statement: str) -> Kind:
 
 def _before_statement(
     conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> None:
-    kind = kind_of(statement)
-    if kind is READ:
-        return
-    journal: Journal | None = conn.info.get(JOURNAL)
-    if journal is not None:
-        journal.before_statement(kind)
+) -> tuple[str, Any]:
+    kind = _BY_HEAD.get(statement[:6]) or kind_of(statement)  # spares a call on the hot path
+    if kind is not READ:
+        journal: Journal | None = conn.info.get(JOURNAL)
+        if journal is not None:
+            journal.before_statement(kind)
+    return statement, parameters
 
 
-def _after_statement(
+def _before_sqlite_statement(
     conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> None:
-    kind = kind_of(statement)
-    if kind is READ:
-        return
-    journal: Journal | None = conn.info.get(JOURNAL)
-    if journal is not None:
-        journal.after_statement(kind)
+) -> tuple[str, Any]:
+    told = _before_statement(conn, cursor, statement, parameters, context, many)
+    if not cursor.connection.in_transaction:
+        _begin_sqlite(conn, statement)
+    return told
 
 
 def _before_commit(conn: Connection) -> None:
@@ -213,6 +209,9 @@ def _on_error(context: ExceptionContext) -> BaseException | None:
     journal: Journal | None = None
     if conn is not None and not conn.closed and not conn.invalidated:
         journal = conn.info.get(JOURNAL)
+        was_sent = context.execution_context is not None and context.statement is not None
+        if journal is not None and was_sent and kind_of(str(context.statement)) is WRITE:
+            journal.take_back()
     typed = translate(context, committing=journal is not None and journal.committing)
     if journal is not None:
         journal.failed(context, typed or context.sqlalchemy_exception or context.original_exception)
@@ -263,16 +262,14 @@ def _pragma_value(value: str | int) -> str:
     return text
 
 
-def _begin_sqlite(
-    conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> None:
+def _begin_sqlite(conn: Connection, statement: str) -> None:
     """Open the transaction before its first statement.
 
     Not at SQLAlchemy's ``begin`` event, which does not tell whose transaction it is: a unit that
     may write takes the write lock at once (BEGIN IMMEDIATE), for a reader that wanted to write
     later would fail without waiting as soon as another one had written meanwhile.
     """
-    if cursor.connection.in_transaction or statement[:5].upper() in _NOT_IN_TRANSACTION:
+    if statement[:5].upper() in _NOT_IN_TRANSACTION:
         return
     if conn.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
         return

@@ -71,7 +71,7 @@ class ActiveBase:
             )
         app.config.setdefault("ACTIVEBASE_PROBLEM_DETAILS", True)
         app.config.setdefault("ACTIVEBASE_READ_ONLY_METHODS", frozenset())
-        scoped = _session_of(app, db if db is not None else app.extensions.get("sqlalchemy"))
+        scoped = _session_of(app, app.extensions.get("sqlalchemy") if db is None else db)
         if "ACTIVEBASE_STRAY_COMMITS" in app.config:
             _registry(scoped).stray_commits = app.config["ACTIVEBASE_STRAY_COMMITS"]
         app.extensions["activebase"] = _Boundary(app, scoped, self._commit_if)
@@ -301,7 +301,7 @@ def _session_of(app: Flask, db: Any) -> scoped_session[Any]:
 
 
 def _session_of_extension(app: Flask, db: Any) -> scoped_session[Any]:
-    if db is None or app.extensions.get("sqlalchemy") is not db:
+    if app.extensions.get("sqlalchemy") != db:
         raise NotConfiguredError(
             f"The db given to ActiveBase is not set up on the app {app.name!r}. Call "
             "db.init_app(app) first."
@@ -316,7 +316,7 @@ def _session_of_extension(app: Flask, db: Any) -> scoped_session[Any]:
             f"{type(db).__name__}."
         )
     with app.app_context():
-        engines = list(db.engines.values())
+        engines: list[Engine] = list(db.engines.values())
     for engine in engines:
         instrument(engine)
     global_registry.follow(_registry(scoped), until_configured=True)

@@ -81,10 +81,16 @@ class Journal:
 
     # -- asked before ----------------------------------------------------------------------
 
+    @property
+    def takes_writes(self) -> bool:
+        """Whether anything may be written now."""
+        unit = self.unit
+        return unit is None or (unit.state == "open" and not unit.read_only and self.lost is None)
+
     def check_write(self) -> None:
         """Raise if nothing may be written now."""
         unit = self.unit
-        if unit is None:
+        if unit is None or self.takes_writes:
             return
         if unit.state != "open":
             raise WriteAfterCommitError(
@@ -96,8 +102,7 @@ class Journal:
                 f"A write inside {unit.name}, which is read-only. Move it out, or open the unit "
                 "without read_only."
             )
-        if self.lost is not None:
-            raise self.lost_error()
+        raise self.lost_error()
 
     def lost_error(self) -> LostWritesError:
         """Return the error to raise because of the writes that were lost, with its cause."""
@@ -107,15 +112,18 @@ class Journal:
         return error
 
     def before_statement(self, kind: Kind) -> None:
-        """Refuse a statement that must not be sent."""
+        """Refuse a statement that must not be sent; count a write, until it fails."""
         if kind is Kind.WRITE:
             self.check_write()
-        elif kind is Kind.COMMIT and self._is_open:
+            self.levels[-1].writes += 1
+        elif kind is Kind.ROLLBACK:
+            self.transaction_ended(None)
+        elif self._is_open:
             raise self._stray("A textual COMMIT")
 
-    def before_flush(self) -> None:
-        """Refuse to flush what must not be written; nothing has been sent yet."""
-        self.check_write()
+    def take_back(self) -> None:
+        """The write that was just counted has failed."""
+        self.levels[-1].writes -= 1
 
     def before_session_commit(self, *, to_root: bool) -> None:
         """Refuse a stray commit, and the release of a savepoint with lost writes in it."""
@@ -179,13 +187,6 @@ class Journal:
         )
 
     # -- told afterwards -------------------------------------------------------------------
-
-    def after_statement(self, kind: Kind) -> None:
-        """Count a statement that succeeded."""
-        if kind is Kind.WRITE:
-            self.levels[-1].writes += 1
-        elif kind is Kind.ROLLBACK:
-            self.transaction_ended(None)
 
     def failed(self, context: ExceptionContext, error: BaseException) -> None:
         """Note what a failed statement, or a lost connection, has undone."""
@@ -344,11 +345,6 @@ def _connected(session: Session, transaction: SessionTransaction, conn: Connecti
     journal.connections.append(conn)
     if setup := journal.setup_of(conn.dialect.name):
         conn.exec_driver_sql(setup)
-
-
-@event.listens_for(ActiveSession, "before_flush")
-def _before_flush(session: Session, context: Any, instances: Any) -> None:
-    journal_of(session).before_flush()
 
 
 @event.listens_for(ActiveSession, "before_commit")

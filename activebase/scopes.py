@@ -211,6 +211,9 @@ class SessionRegistry(ScopedRegistry[Any]):
         return self.innermost() or self.outside()
 
     def __call__(self) -> Any:
+        scope = current_scope.get()
+        if scope is not None and scope.registry is self and not scope.closed:
+            return scope._session or scope.session  # the hot path of all that is in a unit
         return self.scope().session
 
     def has(self) -> bool:

@@ -10,16 +10,19 @@ import atexit
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import ThreadLocalRegistry
 
-from .engines import forget_connections, instrument, make_engine
+from .engines import JOURNAL, forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
 from .scopes import Scope, SessionRegistry, current_scope, thread_scopes
+
+if TYPE_CHECKING:
+    from .guards import Journal
 
 
 class ActiveSession(Session):
@@ -40,7 +43,14 @@ class ActiveSession(Session):
             self.committing_to_root = False
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
-        """Flush, and say a version counter's mismatch in our own words."""
+        """Flush; refused before any SQL where nothing may be written.
+
+        Raises:
+            StaleRecordError: a version counter did not match.
+        """
+        journal: Journal | None = self.info.get(JOURNAL)
+        if journal is not None and not journal.takes_writes and self._has_changes():
+            journal.check_write()
         try:
             super().flush(objects)
         except StaleDataError as error:
@@ -50,6 +60,9 @@ class ActiveSession(Session):
                 "A record was changed or deleted by someone else since it was read, so its write "
                 "was refused. Read it again (refresh()), then repeat the change."
             ) from error
+
+    def _has_changes(self) -> bool:
+        return bool(self.new or self.dirty or self.deleted)
 
 
 class GlobalRegistry(SessionRegistry):

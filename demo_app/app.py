@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from celery.schedules import crontab
 from flask import Flask
+from flask.json.provider import DefaultJSONProvider
 
 from activebase.celery import celery_init_app
 from activebase.flask import ActiveBase
@@ -13,6 +15,14 @@ from demo_app import cli, errors, views
 from demo_app.database import db
 
 LARGEST_REQUEST = 64 * 1024  # bytes
+
+
+class IsoJSONProvider(DefaultJSONProvider):
+    """JSON with dates as in ISO 8601: Flask's own writes them as HTTP headers do."""
+
+    @staticmethod
+    def default(o: Any) -> Any:
+        return o.isoformat() if isinstance(o, date) else DefaultJSONProvider.default(o)
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -36,6 +46,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         CELERY=celery_settings(),
     )
     app.config.from_mapping(config or {})
+    app.json = IsoJSONProvider(app)
 
     db.init_app(app)
     ActiveBase(app, db)

@@ -17,7 +17,7 @@ import psycopg
 from kombu.connection import Connection
 from sqlalchemy import URL, make_url
 
-from demo_app.processes import free_port, is_free
+from demo_app.processes import free_port, is_free, run_command
 from demo_app.run import Service, running
 
 STATEMENT_WITHIN = 30.0  # seconds, the worker's start included
@@ -169,6 +169,7 @@ def _check_running(service: Service, observer: Observer, report: Report) -> None
     foo = Api(service.url, token)
     _check_purchase(foo, report)
     _check_failing_liquidation(guest, foo, service.url, observer, report)
+    _check_revaluation(foo, service, report)
     _check_liquidation(foo, observer, report)
     _check_users(foo, report)
     _check_bad_input(foo, observer, report)
@@ -215,6 +216,18 @@ def _check_failing_liquidation(
         observer.everything() == before and investment["id"] in observer.ids("investments"),
         "its first step is undone: a second connection sees the investment, and no new order",
         observer.rows("investments"),
+    )
+
+
+def _check_revaluation(foo: Api, service: Service, report: Report) -> None:
+    number = foo.post("/login").body["portfolios"][0]["id"]
+    run_command("revalue", service.environment)
+    _wait(lambda: foo.get(f"/portfolios/{number}").body["valued_on"])
+    portfolio = foo.get(f"/portfolios/{number}").body
+    report.check(
+        portfolio["valued_on"] == "2010-03-01" and portfolio["value"] == portfolio["worth"],
+        f"the worker has stored the value on {portfolio['valued_on']}: {portfolio['value']} USD",
+        portfolio,
     )
 
 

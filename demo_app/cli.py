@@ -12,10 +12,10 @@ import click
 from flask import Blueprint
 
 from activebase import session, unit_of_work
-from demo_app import market
 from demo_app.database import db
 from demo_app.models import Price
 from demo_app.seed import seed
+from demo_app.tasks import revalue_portfolios
 
 PRICES = Path(__file__).with_name("data") / "monthly_prices.csv"
 
@@ -54,9 +54,9 @@ def seed_users(count: int) -> None:
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Take the prices up to this day.")
 @unit_of_work
 def revalue(day: datetime | None) -> None:
-    """Store the value of every portfolio."""
-    count = market.revalue_portfolios(day and day.date())
-    click.echo(f"{count} portfolios revalued")
+    """Have the worker store the value of every portfolio."""
+    revalue_portfolios.delay_on_commit(day and day.date().isoformat())
+    click.echo("the worker will revalue all portfolios")
 
 
 def read_prices() -> list[Price]:

@@ -42,6 +42,7 @@ class Service:
     """The running service."""
 
     url: str
+    environment: dict[str, str]
     web: Child
     worker: Child
 
@@ -70,7 +71,7 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[Service]:
             settings["DEMO_BROKER_URL"] = stack.enter_context(broker)
         for command in SET_UP:
             run_command(command, settings)
-        service = Service(f"http://{HOST}:{port}", web_server(folder), worker(folder))
+        service = Service(f"http://{HOST}:{port}", settings, web_server(folder), worker(folder))
         # Stopped in the reverse order: no more requests, then no more tasks, then no broker.
         for child in (service.worker, service.web):
             stack.callback(child.stop)

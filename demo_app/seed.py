@@ -1,7 +1,7 @@
 """Ten years of buying and selling, along the real prices.
 
-The same users trade in the same way at every run: the random numbers have a fixed seed. They trade
-through the services, as a request does.
+The same users trade in the same way at every run: each has random numbers from a fixed seed. They
+trade through the services, as a request does.
 """
 
 from collections.abc import Iterator
@@ -36,25 +36,34 @@ class Investor:
     user: User
     portfolio: Portfolio
     savings: Decimal  # a month, in dollars
+    rng: Random
+
+    def trade(self, prices: dict[str, Decimal], at: datetime) -> Iterator[Order]:
+        """Save, perhaps sell and perhaps buy; yield the orders."""
+        self.save()
+        sold = self.liquidate(prices, at) if self.rng.random() < LIQUIDATES else None
+        bought = self.buy(prices, at) if self.rng.random() < BUYS else None
+        yield from (order for order in (sold, bought) if order)
 
     def save(self) -> None:
+        """Pay a month's savings into the account."""
         services.update_balance(self.user.account, self.savings)
 
-    def liquidate(self, rng: Random, prices: dict[str, Decimal], at: datetime) -> Order | None:
+    def liquidate(self, prices: dict[str, Decimal], at: datetime) -> Order | None:
         """Sell one investment at random, if there is one."""
         mine = Investment.query.filter_by(portfolio_id=self.portfolio.id)
         investments = mine.order_by(Investment.id).all()
         if not investments:
             return None
-        investment = rng.choice(investments)
+        investment = self.rng.choice(investments)
         order = services.record_sale(investment, prices[investment.symbol], at)
         services.update_balance(self.user.account, order.total)
         return order
 
-    def buy(self, rng: Random, prices: dict[str, Decimal], at: datetime) -> Order | None:
+    def buy(self, prices: dict[str, Decimal], at: datetime) -> Order | None:
         """Buy shares of one symbol at random for a part of the cash, if it is enough for one."""
-        symbol = rng.choice(sorted(prices))
-        budget = self.user.account.balance * rng.randint(20, 80) / 100
+        symbol = self.rng.choice(sorted(prices))
+        budget = self.user.account.balance * self.rng.randint(20, 80) / 100
         quantity = int(budget / prices[symbol])
         if not quantity:
             return None
@@ -69,24 +78,22 @@ def seed(count: int) -> Seeded | None:
     """
     if User.query.any():
         return None
-    rng = Random(2000)
-    investors = [register_investor(number, rng) for number in range(count)]
-    orders = [order for day, prices in months() for order in trade(investors, rng, prices, day)]
+    investors = [register_investor(number) for number in range(1, count + 1)]
+    orders = [order for day, prices in months() for order in trade(investors, prices, day)]
     for order in orders:
         Statement.create(order=order, text=statement_text(order))
     market.revalue_portfolios()
     return Seeded(users=len(investors), orders=len(orders))
 
 
-def register_investor(number: int, rng: Random) -> Investor:
+def register_investor(number: int) -> Investor:
     """Create a user with an api key and some cash."""
-    first = FIRST_NAMES[number % len(FIRST_NAMES)]
-    last = LAST_NAMES[number % len(LAST_NAMES)]
+    rng = Random(number)
+    name = f"{FIRST_NAMES[number % len(FIRST_NAMES)]} {LAST_NAMES[number % len(LAST_NAMES)]}"
     deposit = Decimal(rng.randint(10, 80) * 100)
-    key = services.provision_user_with_key(
-        f"{first} {last}", f"user{number + 1}@example.com", deposit=deposit
-    )
-    return Investor(key.user, key.user.portfolios[0], Decimal(rng.randint(4, 24) * 50))
+    key = services.provision_user_with_key(name, f"user{number}@example.com", deposit=deposit)
+    savings = Decimal(rng.randint(4, 24) * 50)
+    return Investor(key.user, key.user.portfolios[0], savings, rng)
 
 
 def months() -> Iterator[tuple[date, dict[str, Decimal]]]:
@@ -96,13 +103,8 @@ def months() -> Iterator[tuple[date, dict[str, Decimal]]]:
         yield day, {price.symbol: price.price for price in prices}
 
 
-def trade(
-    investors: list[Investor], rng: Random, prices: dict[str, Decimal], day: date
-) -> Iterator[Order]:
-    """Let everyone save, perhaps sell and perhaps buy; yield the orders."""
+def trade(investors: list[Investor], prices: dict[str, Decimal], day: date) -> Iterator[Order]:
+    """Let everyone trade on a day; yield the orders."""
     at = datetime.combine(day, time(hour=15), tzinfo=UTC)
     for investor in investors:
-        investor.save()
-        sold = investor.liquidate(rng, prices, at) if rng.random() < LIQUIDATES else None
-        bought = investor.buy(rng, prices, at) if rng.random() < BUYS else None
-        yield from (order for order in (sold, bought) if order)
+        yield from investor.trade(prices, at)

@@ -182,8 +182,8 @@ def keys_json(user: User) -> list[dict[str, Any]]:
 
 
 def order_json(order: Order) -> dict[str, Any]:
-    fields = order.to_dict(only=("id", "portfolio_id", "side", "symbol", "quantity", "price"))
-    return fields | {"total": order.total, "created_at": order.created_at.isoformat()}
+    fields = ("id", "portfolio_id", "side", "symbol", "quantity", "price", "created_at")
+    return order.to_dict(only=fields, include=("total",))
 
 
 def portfolio_json(portfolio: Portfolio) -> dict[str, Any]:

@@ -25,11 +25,14 @@ def test_a_purchase_gets_its_statement(customer: Register) -> None:
 
 
 def test_an_order_that_is_rolled_back_gets_none(app: Flask, database: Database) -> None:
-    with app.app_context():
-        with pytest.raises(RuntimeError, match="changed my mind"), unit_of_work():
-            user = services.register("Ada", "ada@example.com", deposit=Decimal(1000))
-            services.buy(user.portfolios[0], "IBM", 1)
-            raise RuntimeError("changed my mind")
+    @unit_of_work
+    def buy_and_fail() -> None:
+        user = services.register("Ada", "ada@example.com", deposit=Decimal(1000))
+        services.buy(user.portfolios[0], "IBM", 1)
+        raise RuntimeError("changed my mind")
+
+    with app.app_context(), pytest.raises(RuntimeError, match="changed my mind"):
+        buy_and_fail()
     for table in ("users", "orders", "statements"):
         assert database.scalar(f"SELECT count(*) FROM {table}") == 0
 
