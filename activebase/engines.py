@@ -7,13 +7,13 @@ rule: they look up the `Journal` (guards.py) of the session that owns the connec
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, exc
+from sqlalchemy import URL, Connection, Dialect, Engine, Integer, event, exc
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
@@ -117,6 +117,7 @@ def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None
     event.listen(engine, "commit", _before_commit)
     event.listen(engine, "checkin", _forget_journal)
     if engine.dialect.name == "sqlite":
+        engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: _CheckedInteger}
         event.listen(engine, "checkout", _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {})))
     return engine
 
@@ -253,6 +254,19 @@ class _SetUpSQLite:
             cursor.execute(statement)
         cursor.close()
         record.info["activebase.ready"] = True
+
+
+class _CheckedInteger(Integer):
+    """An integer column that refuses text which is no number, as other databases do.
+
+    SQLite itself would store the text.
+    """
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        def check(value: Any) -> Any:
+            return int(value) if isinstance(value, str) else value
+
+        return check
 
 
 def _pragma_value(value: str | int) -> str:

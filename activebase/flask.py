@@ -139,7 +139,7 @@ class _Boundary:
             session=self.scoped,
             read_only=request.method in methods
             or self._is_marked(endpoint, "activebase_read_only"),
-            name=f"{request.method} {request.path}",
+            name=_request_name(),
         )
 
     def finish(self, response: flask.Response) -> flask.Response:
@@ -163,7 +163,7 @@ class _Boundary:
             unit.release()
         if timing := request.environ.pop(_TIMING, None):
             outcome = "manual" if unit is None else unit.state
-            timing.tell(response, outcome, log=self._app.logger)
+            timing.tell(response, _request_name(), outcome, log=self._app.logger)
         return response
 
     def tear_down(self, error: BaseException | None) -> None:
@@ -172,7 +172,7 @@ class _Boundary:
         if isinstance(scope, UnitOfWork):
             scope.close()
         elif isinstance(scope, Scope):
-            scope.end(f"{request.method} {request.path}")
+            scope.end(_request_name())
             scope.leave()
 
     def handle_user_exception(self, e: Exception) -> Any:
@@ -269,6 +269,10 @@ class _Streamed:
 
     def __del__(self) -> None:
         self._unit.close()
+
+
+def _request_name() -> str:
+    return f"{request.method} {request.path}"
 
 
 def _unit_of_request() -> UnitOfWork | None:

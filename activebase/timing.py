@@ -30,7 +30,7 @@ class Timing:
         _current.set(timing)
         return timing
 
-    def tell(self, response: Any, outcome: str, *, log: logging.Logger) -> None:
+    def tell(self, response: Any, name: str, outcome: str, *, log: logging.Logger) -> None:
         """Put the figures into a ``Server-Timing`` header (milliseconds) and one log line."""
         _current.set(None)
         milliseconds = self.seconds * 1000
@@ -39,7 +39,11 @@ class Timing:
             f'db;dur={milliseconds:.1f};desc="{self.statements} statements", unit;desc="{outcome}"',
         )
         log.debug(
-            "%s statements, %.1f ms in the database, %s", self.statements, milliseconds, outcome
+            "%s: %s statements, %.1f ms in the database, %s",
+            name,
+            self.statements,
+            milliseconds,
+            outcome,
         )
 
 

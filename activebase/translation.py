@@ -75,6 +75,9 @@ _BY_SQLITE_NAME: dict[str, type[DriverError]] = {
     "SQLITE_LOCKED": LockTimeout,
     "SQLITE_LOCKED_SHAREDCACHE": LockTimeout,
 }
+#: Of sqlite3, psycopg and psycopg2.
+_UNSUPPORTED = ("Error binding parameter", "cannot adapt type", "can't adapt type")
+
 #: What is wrong, and what to do about it, behind "User: ".
 _ADVICE: dict[type[DriverError], str] = {
     UniqueViolation: "another row has the same {columns}; use another value or update that row",
@@ -115,6 +118,8 @@ def translate(context: ExceptionContext, *, committing: bool) -> Exception | Non
     Source: SQLSTATE classes of the SQL standard, `sqlite3.Error.sqlite_errorname`.
     """
     original = context.original_exception
+    if _is_of_conversion(context, original):
+        return _of_conversion(context, original)
     if context.is_pre_ping or not _is_from_driver(context, original):
         return None
     if _sqlstate(original) == "25006" or _sqlite_name(original).startswith("SQLITE_READONLY"):
@@ -129,6 +134,23 @@ def translate(context: ExceptionContext, *, committing: bool) -> Exception | Non
         statement=context.statement,
         rule=rule,
         connection_invalidated=context.is_disconnect,
+    )
+
+
+def _is_of_conversion(context: ExceptionContext, original: BaseException) -> bool:
+    """Tell whether a column's type refused a value, before there was anything to send."""
+    unsent = context.statement is not None and context.execution_context is None
+    return unsent and isinstance(original, TypeError | ValueError)
+
+
+def _of_conversion(context: ExceptionContext, original: BaseException) -> InvalidValueError:
+    written = re.match(r"(?:INSERT INTO|UPDATE)\s+(?:\w+\.)?\W?(\w+)", context.statement or "")
+    rule = Rule(table=written[1] if written else None)
+    return InvalidValueError(
+        f"{_subject(rule)}{_ADVICE[InvalidValueError]}.",
+        orig=original,
+        statement=context.statement,
+        rule=rule,
     )
 
 
@@ -149,22 +171,24 @@ def _classify(
     known = _BY_SQLSTATE.get(state) or _BY_SQLSTATE_CLASS.get(state[:2])
     if known:
         return known
-    if context.dialect.name == "sqlite":
-        return _classify_sqlite(original)
-    # A server that is down has no SQLSTATE to give.
-    refused = context.connection is None and not state
-    return ConnectionLost if refused and _is_operational(context, original) else None
-
-
-def _classify_sqlite(original: BaseException) -> type[DriverError] | None:
     known = _BY_SQLITE_NAME.get(_sqlite_name(original))
-    # sqlite3 reports a value it can't store before SQLite sees it: there is no code to read.
-    unsupported = isinstance(original, OverflowError) or "Error binding parameter" in str(original)
-    return InvalidValueError if known is None and unsupported else known
+    if known is None and _is_unsupported(original):
+        return InvalidValueError
+    if known is None and context.connection is None and not state:
+        # A server that is down has no SQLSTATE to give.
+        return ConnectionLost if _is_server_down(context, original) else None
+    return known
 
 
-def _is_operational(context: ExceptionContext, original: BaseException) -> bool:
-    return isinstance(original, context.dialect.loaded_dbapi.OperationalError)
+def _is_unsupported(original: BaseException) -> bool:
+    # What a driver can't convert it reports before the database sees it: there is no code to read.
+    text = str(original)
+    return isinstance(original, OverflowError) or any(words in text for words in _UNSUPPORTED)
+
+
+def _is_server_down(context: ExceptionContext, original: BaseException) -> bool:
+    is_operational = isinstance(original, context.dialect.loaded_dbapi.OperationalError)
+    return is_operational and context.dialect.name != "sqlite"
 
 
 def _sqlstate(original: BaseException) -> str:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import celery
 import click
 from celery import Celery
 from click.testing import CliRunner
@@ -172,17 +171,13 @@ def served(app: Flask, engine: Engine) -> Boundary:
 
 
 def contract_celery(**settings: Any) -> Celery:
-    """Return a Celery app with a task that runs scenarios, and one that looks on from outside."""
+    """Return a Celery app with one task, which runs scenarios."""
     app = Celery("contract", task_cls=ActiveTask, set_as_current=False)
     app.conf.update(broker_connection_retry_on_startup=True, **settings)
 
     @app.task(name="run")
     def run(name: str) -> Any:
         return SCENARIOS[name]()
-
-    @app.task(name="left", base=celery.Task)
-    def left() -> dict[str, Any]:
-        return left_in(session.get_bind())  # type: ignore[arg-type]  # the configured engine
 
     return app
 
@@ -217,7 +212,7 @@ def celery_real_worker(
         "CONTRACT_REDIS": redis_url,
     }
     with celery_worker("tests.contract_worker", pool="solo", env=env):
-        yield Boundary(sent(app), lambda: app.tasks["left"].delay().get(timeout=20))
+        yield Boundary(sent(app), lambda: app.send_task("left").get(timeout=20))
     app.close()
 
 

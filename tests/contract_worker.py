@@ -2,16 +2,25 @@
 
 import os
 from pathlib import Path
+from typing import Any
+
+from celery import Task
 
 from activebase import configure
 from tests import scenarios
-from tests.boundaries import contract_celery
+from tests.boundaries import contract_celery, left_in
 from tests.witness import Witness
 
 url = os.environ["CONTRACT_DATABASE"]
 scenarios.witness = Witness(url, Path(os.environ["CONTRACT_LOG"]))
 scenarios.witness.watching().__enter__()  # as long as the process lives
-configure(url)
+engine = configure(url)
 
 redis = os.environ["CONTRACT_REDIS"]
 celery = contract_celery(broker_url=redis, result_backend=redis)
+
+
+@celery.task(name="left", base=Task)
+def left() -> dict[str, Any]:
+    """Look on from outside of any unit."""
+    return left_in(engine)
