@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, states
+from celery.backends.base import DisabledBackend
 from celery.result import AsyncResult
 from celery.signals import task_postrun
 from celery.utils import uuid
@@ -62,10 +63,14 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
             return result
 
     def _check_result(self, result: Any) -> None:
-        """Raise if the result can't be stored: once the unit is committed it would be too late."""
-        if self.request.ignore_result or self.ignore_result or self.request.is_eager:
-            return
-        self.backend.encode(self.backend.encode_result(result, states.SUCCESS))
+        """Raise if the result can't be sent on: once the unit is committed it would be too late."""
+        request = self.request
+        is_ignored = request.ignore_result or (request.ignore_result is None and self.ignore_result)
+        is_stored = not is_ignored and not isinstance(self.backend, DisabledBackend)
+        if request.is_eager and not self.store_eager_result:
+            is_stored = False
+        if is_stored or request.callbacks or request.chain:
+            self.backend.encode(self.backend.encode_result(result, states.SUCCESS))
 
     def _run_again(self, error: TransientError) -> None:
         headers = self.request.headers or {}

@@ -205,6 +205,13 @@ def _is_in_transaction(conn: Connection) -> bool:
     return status is None or int(status) == 2
 
 
+def is_autocommit(conn: Connection) -> bool:
+    """Tell whether every statement on the connection commits by itself."""
+    raw = conn.connection.dbapi_connection
+    of_driver = getattr(raw, "autocommit", False) is True  # psycopg, psycopg2
+    return of_driver or conn.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+
+
 def _on_error(context: ExceptionContext) -> BaseException | None:
     conn = context.connection
     journal: Journal | None = None
@@ -285,7 +292,7 @@ def _begin_sqlite(conn: Connection, statement: str) -> None:
     """
     if statement[:5].upper() in _NOT_IN_TRANSACTION:
         return
-    if conn.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+    if is_autocommit(conn):
         return
     journal: Journal | None = conn.info.get(JOURNAL)
     conn.exec_driver_sql("BEGIN" if journal is None else journal.begin_of_sqlite(conn))

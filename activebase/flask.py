@@ -26,6 +26,7 @@ from .session import session as global_session
 from .timing import Timing
 from .unit import UnitOfWork
 
+R = TypeVar("R")
 V = TypeVar("V", bound="Callable[..., Any] | Blueprint")
 Predicate = Callable[[flask.Response], bool]
 
@@ -113,7 +114,10 @@ class _Boundary:
         self._commit_if = commit_if
         self._handle_user_exception = app.handle_user_exception
         self._handle_exception = app.handle_exception
-        # Exceptions pass here before any handler of the app makes an answer of them.
+        # What leaves a view, or a function before it, is seen here before a handler, the app's or
+        # that of an extension which has replaced handle_user_exception, makes an answer of it.
+        app.preprocess_request = self._undoing(app.preprocess_request)  # type: ignore[method-assign]
+        app.dispatch_request = self._undoing(app.dispatch_request)  # type: ignore[method-assign]
         app.handle_user_exception = self.handle_user_exception  # type: ignore[method-assign]
         app.handle_exception = self.handle_exception  # type: ignore[method-assign]
         # First of all that runs for a request, so that URL converters may load records. What ends
@@ -175,11 +179,20 @@ class _Boundary:
             scope.end(_request_name())
             scope.leave()
 
+    def _undoing(self, function: Callable[[], R]) -> Callable[[], R]:
+        def run() -> R:
+            try:
+                return function()
+            except Exception as error:
+                unit = _unit_of_request()
+                if unit is not None and not _is_answer(error):
+                    unit.rollback()
+                raise
+
+        return run
+
     def handle_user_exception(self, e: Exception) -> Any:
-        """Roll back, then let the app answer; ours is the last resort for errors of ours."""
-        unit = _unit_of_request()
-        if unit is not None and not _is_answer(e):
-            unit.rollback()
+        """Let the app answer; ours is the last resort for errors of ours."""
         is_ours = isinstance(e, ActiveBaseError) and e.status is not None
         if not is_ours or not self._app.config["ACTIVEBASE_PROBLEM_DETAILS"]:
             return self._handle_user_exception(e)

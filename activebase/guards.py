@@ -20,7 +20,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm import Session, SessionTransaction
 
-from .engines import JOURNAL, Kind, instrument
+from .engines import JOURNAL, Kind, instrument, is_autocommit
 from .errors import (
     DeadlockDetected,
     LostWritesError,
@@ -28,6 +28,7 @@ from .errors import (
     ReadOnlyError,
     StrayCommitError,
     StrayCommitWarning,
+    UnitOfWorkError,
     WriteAfterCommitError,
 )
 from .session import ActiveSession
@@ -221,7 +222,7 @@ class Journal:
         """The whole transaction is undone: if anything was written, the unit is doomed."""
         writes = self.writes
         if self._is_open and writes and self.lost is None:
-            cause = cause or self.levels[0].error or sys.exc_info()[1]
+            cause = cause or sys.exc_info()[1]
             self.lost = lost_writes(writes, cause, self.unit.name if self.unit else "the session")
         for level in self.levels:
             level.writes = 0
@@ -341,6 +342,11 @@ def _connected(session: Session, transaction: SessionTransaction, conn: Connecti
             "on it. End that one first, or use a database file."
         )
     instrument(conn.engine)
+    if journal.unit is not None and is_autocommit(conn):
+        raise UnitOfWorkError(
+            f"The connection of {journal.unit.name} is in AUTOCOMMIT mode, in which every statement "
+            "commits by itself: nothing could be undone. Use an engine without it for units."
+        )
     conn.info[JOURNAL] = journal
     journal.connections.append(conn)
     if setup := journal.setup_of(conn.dialect.name):

@@ -6,6 +6,7 @@ runs an async view, meets the same session as the code that called it.
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 import weakref
@@ -21,6 +22,8 @@ from .errors import UncommittedWritesWarning
 
 if TYPE_CHECKING:
     from .guards import Journal
+
+log = logging.getLogger("activebase")
 
 STRAY_COMMITS = ("raise", "warn", "allow")
 
@@ -84,11 +87,18 @@ class Scope:
             return
         journal: Journal | None = ended.info.get(JOURNAL)
         lost = journal.writes if journal is not None else 0
-        try:
-            ended.close()
-        finally:
-            if lost:
-                _warn_of_uncommitted(lost, what)
+        close_session(ended, what)
+        if lost:
+            _warn_of_uncommitted(lost, what)
+
+
+def close_session(session: Session, what: str) -> None:
+    """Close a session; a connection that can't even be returned is thrown away."""
+    try:
+        session.close()
+    except Exception:
+        log.warning("%s: the session could not be closed", what, exc_info=True)
+        session.invalidate()
 
 
 def _warn_of_uncommitted(lost: int, what: str) -> None:

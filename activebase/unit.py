@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, scoped_session
 from .engines import JOURNAL
 from .errors import UnitOfWorkError
 from .guards import Journal, journal_of
-from .scopes import Scope, SessionRegistry
+from .scopes import Scope, SessionRegistry, close_session
 from .session import registry_of
 
 State = Literal["open", "committed", "rolled back"]
@@ -175,13 +175,8 @@ class UnitOfWork(Scope):
     def release(self) -> None:
         """Close the session, but stay the current unit: later writes are still refused."""
         released, self._session = self._session, None
-        if released is None:
-            return
-        try:
-            released.close()
-        except Exception:
-            log.warning("%s: the session could not be closed", self.name, exc_info=True)
-            released.invalidate()
+        if released is not None:
+            close_session(released, self.name)
 
     def lock_holder(self, conn: Connection) -> str | None:
         """Name the scope around this unit that keeps SQLite's write lock from it, if any."""

@@ -117,6 +117,8 @@ class Atomic:
         if journal.lost is not None:
             self._undo(savepoint, level, unit)
             raise journal.lost_error()
+        if level.released:
+            return  # with the whole transaction, by a commit that was allowed
         if level.error is None and savepoint.is_active:
             try:
                 savepoint.commit()
