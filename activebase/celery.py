@@ -67,7 +67,7 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         request = self.request
         is_ignored = request.ignore_result or (request.ignore_result is None and self.ignore_result)
         is_stored = not is_ignored and not isinstance(self.backend, DisabledBackend)
-        if request.is_eager and not self.store_eager_result:
+        if request.is_eager and not getattr(self, "store_eager_result", False):
             is_stored = False
         if is_stored or request.callbacks or request.chain:
             self.backend.encode(self.backend.encode_result(result, states.SUCCESS))

@@ -7,7 +7,7 @@ rule: they look up the `Journal` (guards.py) of the session that owns the connec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -269,7 +269,7 @@ class _CheckedInteger(Integer):
     SQLite itself would store the text.
     """
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+    def bind_processor(self, dialect: Dialect) -> Any:
         def check(value: Any) -> Any:
             return int(value) if isinstance(value, str) else value
 

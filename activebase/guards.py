@@ -67,7 +67,7 @@ class Journal:
         self.levels = [Level()]
         self.committed = 0
         self.committing = False
-        self.lost: LostWritesError | None = None
+        self.lost: UnitOfWorkError | None = None  # why the unit must not commit
         self.connections: list[Connection] = []
         self._root_committed = False
 
@@ -86,29 +86,29 @@ class Journal:
     def takes_writes(self) -> bool:
         """Whether anything may be written now."""
         unit = self.unit
-        return unit is None or (unit.state == "open" and not unit.read_only and self.lost is None)
+        return self.lost is None and (unit is None or (unit.state == "open" and not unit.read_only))
 
     def check_write(self) -> None:
         """Raise if nothing may be written now."""
         unit = self.unit
-        if unit is None or self.takes_writes:
+        if self.takes_writes:
             return
-        if unit.state != "open":
+        if unit is not None and unit.state != "open":
             raise WriteAfterCommitError(
                 f"A write after {unit.name} has ended ({unit.state}): nothing would ever commit "
                 "it. Write before the unit ends, or open one here: `with unit_of_work():`."
             )
-        if unit.read_only:
+        if unit is not None and unit.read_only:
             raise ReadOnlyError(
                 f"A write inside {unit.name}, which is read-only. Move it out, or open the unit "
                 "without read_only."
             )
         raise self.lost_error()
 
-    def lost_error(self) -> LostWritesError:
-        """Return the error to raise because of the writes that were lost, with its cause."""
+    def lost_error(self) -> UnitOfWorkError:
+        """Return the error that dooms the unit, a new one for each time it is raised."""
         assert self.lost is not None
-        error = LostWritesError(*self.lost.args)
+        error = type(self.lost)(*self.lost.args)
         error.__cause__ = self.lost.__cause__
         return error
 
@@ -335,22 +335,31 @@ def _connected(session: Session, transaction: SessionTransaction, conn: Connecti
     journal = journal_of(session)
     if transaction.nested:
         return
-    other: Journal | None = conn.info.get(JOURNAL)
-    if other is not None and other is not journal and (other.writes or other._is_open):
-        raise NestedUnitError(
-            "An in-memory SQLite database has a single connection, and another transaction is open "
-            "on it. End that one first, or use a database file."
-        )
     instrument(conn.engine)
-    if journal.unit is not None and is_autocommit(conn):
-        raise UnitOfWorkError(
-            f"The connection of {journal.unit.name} is in AUTOCOMMIT mode, in which every statement "
-            "commits by itself: nothing could be undone. Use an engine without it for units."
-        )
+    if unfit := _unfit(journal, conn):
+        conn.info.setdefault(JOURNAL, journal)
+        journal.lost = unfit  # if the error is swallowed, what follows is refused as well
+        raise journal.lost_error()
     conn.info[JOURNAL] = journal
     journal.connections.append(conn)
     if setup := journal.setup_of(conn.dialect.name):
         conn.exec_driver_sql(setup)
+
+
+def _unfit(journal: Journal, conn: Connection) -> UnitOfWorkError | None:
+    """Return why a transaction on this connection would promise too much."""
+    other: Journal | None = conn.info.get(JOURNAL)
+    if other is not None and other is not journal and (other.writes or other._is_open):
+        return NestedUnitError(
+            "An in-memory SQLite database has a single connection, and another transaction is open "
+            "on it. End that one first, or use a database file."
+        )
+    if journal.unit is not None and is_autocommit(conn):
+        return UnitOfWorkError(
+            f"The connection of {journal.unit.name} is in AUTOCOMMIT mode: every statement would "
+            "commit by itself, and nothing could be undone. Use an engine without it for units."
+        )
+    return None
 
 
 @event.listens_for(ActiveSession, "before_commit")
