@@ -80,7 +80,7 @@ class MyBase:
         """
         session = _session_of(type(self))
         session.add(self)
-        _flush(session)
+        session.flush()
         return self
 
     def update(
@@ -117,7 +117,7 @@ class MyBase:
         """Delete the record and flush. Effect: flush."""
         session = _session_of(type(self))
         session.delete(self)
-        _flush(session)
+        session.flush()
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -237,17 +237,6 @@ def _session_of(cls: type[MyBase]) -> Session:
         scoped = global_session
     made: Session = scoped.registry()
     return made
-
-
-def _flush(session: Session) -> None:
-    """Flush, and leave the session usable when that fails."""
-    try:
-        session.flush()
-    except BaseException:
-        # A savepoint undoes itself; rolling back from here would go to the root.
-        if not session.in_nested_transaction():
-            session.rollback()
-        raise
 
 
 # -- attributes ------------------------------------------------------------------------------

@@ -10,9 +10,11 @@ import atexit
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine
+from sqlalchemy.exc import IllegalStateChangeError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import ThreadLocalRegistry
@@ -42,24 +44,36 @@ class ActiveSession(Session):
         finally:
             self.committing_to_root = False
 
+    def begin(self, nested: bool = False) -> SessionTransaction:
+        """Begin; a savepoint flushes first, while the session can still recover from a failure."""
+        if nested:
+            self.flush()
+        return super().begin(nested=nested)
+
     def flush(self, objects: Sequence[Any] | None = None) -> None:
-        """Flush; refused before any SQL where nothing may be written.
+        """Flush; when that fails the session can be used on.
+
+        Outside a savepoint the transaction is rolled back; a savepoint is left to who opened it,
+        for a rollback from here would go to the root.
 
         Raises:
             StaleRecordError: a version counter did not match.
         """
-        journal: Journal | None = self.info.get(JOURNAL)
-        if journal is not None and not journal.takes_writes and self._has_changes():
-            journal.check_write()
         try:
+            journal: Journal | None = self.info.get(JOURNAL)
+            if journal is not None and not journal.takes_writes and self._has_changes():
+                journal.check_write()
             super().flush(objects)
-        except StaleDataError as error:
-            if isinstance(error, StaleRecordError):
-                raise
-            raise StaleRecordError(
-                "A record was changed or deleted by someone else since it was read, so its write "
-                "was refused. Read it again (refresh()), then repeat the change."
-            ) from error
+        except BaseException as error:
+            if not self.in_nested_transaction():
+                with suppress(IllegalStateChangeError):  # in a commit: its caller rolls back
+                    self.rollback()
+            if isinstance(error, StaleDataError) and not isinstance(error, StaleRecordError):
+                raise StaleRecordError(
+                    "A record was changed or deleted by someone else since it was read, so its "
+                    "write was refused. Read it again (refresh()), then repeat the change."
+                ) from error
+            raise
 
     def _has_changes(self) -> bool:
         return bool(self.new or self.dirty or self.deleted)
