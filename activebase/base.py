@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import MetaData, inspect
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -162,8 +163,19 @@ class MyBase:
         Args:
             lock: hold the row FOR UPDATE until the unit ends, where the database can.
         Effect: flush, SELECT.
+        Raises:
+            NotFoundError: the row is gone.
         """
-        _session_of(type(self)).refresh(self, names or None, with_for_update=lock or None)
+        session = _session_of(type(self))
+        session.flush()
+        try:
+            session.refresh(self, names or None, with_for_update=lock or None)
+        except InvalidRequestError as error:
+            if self not in session:
+                raise  # the record was never saved, or belongs to a unit that has ended
+            raise NotFoundError(
+                f"{self!r} can't be read again: its row is gone.", model=type(self)
+            ) from error
         return self
 
     def changes(self) -> dict[str, tuple[Any, Any]]:

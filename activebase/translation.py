@@ -140,7 +140,7 @@ def translate(context: ExceptionContext, *, committing: bool) -> Exception | Non
 def _is_of_conversion(context: ExceptionContext, original: BaseException) -> bool:
     """Tell whether a column's type refused a value, before there was anything to send."""
     unsent = context.statement is not None and context.execution_context is None
-    return unsent and isinstance(original, TypeError | ValueError)
+    return unsent and isinstance(original, TypeError | ValueError | ArithmeticError)
 
 
 def _of_conversion(context: ExceptionContext, original: BaseException) -> InvalidValueError:
@@ -155,10 +155,9 @@ def _of_conversion(context: ExceptionContext, original: BaseException) -> Invali
 
 
 def _is_from_driver(context: ExceptionContext, original: BaseException) -> bool:
-    # sqlite3 raises a bare OverflowError for an integer of more than 64 bits.
-    return isinstance(original, context.dialect.loaded_dbapi.Error) or (
-        isinstance(original, OverflowError) and context.dialect.name == "sqlite"
-    )
+    # Drivers let these through bare: an integer too long for SQLite, text that is no Unicode.
+    bare = isinstance(original, OverflowError | UnicodeEncodeError)
+    return bare or isinstance(original, context.dialect.loaded_dbapi.Error)
 
 
 def _classify(
@@ -172,18 +171,20 @@ def _classify(
     if known:
         return known
     known = _BY_SQLITE_NAME.get(_sqlite_name(original))
-    if known is None and _is_unsupported(original):
+    if known is None and not state and _is_unsupported(context, original):
         return InvalidValueError
-    if known is None and context.connection is None and not state:
+    if known is None and not state and context.connection is None:
         # A server that is down has no SQLSTATE to give.
         return ConnectionLost if _is_server_down(context, original) else None
     return known
 
 
-def _is_unsupported(original: BaseException) -> bool:
+def _is_unsupported(context: ExceptionContext, original: BaseException) -> bool:
     # What a driver can't convert it reports before the database sees it: there is no code to read.
-    text = str(original)
-    return isinstance(original, OverflowError) or any(words in text for words in _UNSUPPORTED)
+    if not isinstance(original, context.dialect.loaded_dbapi.Error):
+        return True
+    is_data_error = isinstance(original, context.dialect.loaded_dbapi.DataError)
+    return is_data_error or any(words in str(original) for words in _UNSUPPORTED)
 
 
 def _is_server_down(context: ExceptionContext, original: BaseException) -> bool:

@@ -14,13 +14,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 from uuid import uuid4
 
 import psycopg
-from kombu.connection import Connection
+from celery import Celery
 from sqlalchemy import URL, make_url
 
 from demo_app.processes import free_port, is_free, run_command
 from demo_app.run import Service, running
 
-STATEMENT_WITHIN = 30.0  # seconds, the worker's start included
+WORKER_WITHIN = 30.0  # seconds, its start included
 TRADING = ("users", "api_keys", "accounts", "portfolios", "investments", "orders", "transfers")
 
 BAD_BODIES: tuple[tuple[str, bytes], ...] = (
@@ -152,7 +152,7 @@ def check_service(folder: Path) -> bool:
             "DEMO_QUEUE": queue,
         }
         with closing(Observer(uri)) as observer, running(folder, environment) as service:
-            _check_running(service, observer, report)
+            Trial(service, observer, report).run()
             stopped = {child.name: child.stop() for child in (service.web, service.worker)}
         report.check(set(stopped.values()) == {0}, "web server and worker end with code 0", stopped)
         report.check(is_free(port), f"port {port} is free again")
@@ -162,114 +162,112 @@ def check_service(folder: Path) -> bool:
     return not report.failed
 
 
-def _check_running(service: Service, observer: Observer, report: Report) -> None:
-    guest = Api(service.url)
-    _check_start(guest, observer, report)
-    token = _register(guest, "Foo Bar", "foo@example.com", deposit="5000.00")
-    foo = Api(service.url, token)
-    _check_purchase(foo, report)
-    _check_failing_liquidation(guest, foo, service.url, observer, report)
-    _check_revaluation(foo, service, report)
-    _check_liquidation(foo, observer, report)
-    _check_users(foo, report)
-    _check_bad_input(foo, observer, report)
-    service.check()
+class Trial:
+    """What is tried, in this order."""
 
+    def __init__(self, service: Service, observer: Observer, report: Report) -> None:
+        self._service = service
+        self._observer = observer
+        self._check = report.check
+        self._guest = Api(service.url)
+        self._foo = self._register("Foo Bar", "foo@example.com", deposit="5000.00")
 
-def _check_start(guest: Api, observer: Observer, report: Report) -> None:
-    page = guest.get("/")
-    report.check(page.status == 200 and "Portfolios" in page.body, "the page at / is there", page)
-    counts = {table: len(observer.rows(table)) for table in ("prices", "users", "orders")}
-    report.check(all(counts.values()), f"the database holds {counts}", counts)
-    answer = guest.post("/buy", symbol="IBM", quantity=1)
-    report.check(answer.status == 401, "a purchase without an api key is answered 401", answer)
+    def run(self) -> None:
+        """Try everything. Raises: DemoError when a process of the service has ended."""
+        self.start()
+        self.purchase()
+        self.failing_liquidation()
+        self.revaluation()
+        self.liquidation()
+        self.list_of_users()
+        self.bad_input()
 
+    def start(self) -> None:
+        page = self._guest.get("/")
+        shown = page.status == 200 and "Portfolios" in page.body
+        self._check(shown, "the page at / is there", page)
+        counts = {table: len(self._observer.rows(table)) for table in ("prices", "users", "orders")}
+        self._check(all(counts.values()), f"the database holds {counts}", counts)
+        answer = self._guest.post("/buy", symbol="IBM", quantity=1)
+        self._check(answer.status == 401, "a purchase without an api key is answered 401", answer)
 
-def _check_purchase(foo: Api, report: Report) -> None:
-    answer = foo.post("/buy", symbol="IBM", quantity=10)
-    bought = f"a purchase of 10 IBM is answered 201: {answer.body}"
-    report.check(answer.status == 201, bought, answer)
-    started = time.monotonic()
-    statement = _wait(lambda: foo.get(f"/orders/{answer.body['id']}").body["statement"])
-    report.check(
-        bool(statement),
-        f"{time.monotonic() - started:.1f} s later the worker has written: {statement}",
-        "no statement",
-    )
+    def purchase(self) -> None:
+        answer = self._foo.post("/buy", symbol="IBM", quantity=10)
+        bought = f"a purchase is answered 201: {answer.body}"
+        self._check(answer.status == 201, bought, answer)
+        self._check_statement(answer.body["id"])
 
+    def failing_liquidation(self) -> None:
+        # The account may hold 1000 USD, and does. Shares for some of it, then a gift: the proceeds
+        # of the shares don't fit any more. Nothing is faked: the database refuses the second step.
+        full = self._register("Full Up", "full@example.com", deposit=1000, cash_limit=1000)
+        portfolio = full.post("/buy", symbol="IBM", quantity=5).body["portfolio_id"]
+        self._foo.post("/transfer", to="full@example.com", amount="500.00")
+        (investment,) = full.get(f"/portfolios/{portfolio}").body["investments"]
+        before = self._observer.everything()
+        answer = full.post("/liquidate-investment", investment_id=investment["id"])
+        refused = answer.status == 422 and "balance_within_limit" in answer.body["detail"]
+        why = f"a liquidation whose second step fails is answered 422: {answer.body}"
+        self._check(refused, why, answer)
+        after = self._observer.everything()
+        self._check(
+            after == before and investment["id"] in self._observer.ids("investments"),
+            "its first step is undone: a second connection sees the investment, and no new order",
+            {table: after[table] for table in after if after[table] != before[table]},
+        )
 
-def _check_failing_liquidation(
-    guest: Api, foo: Api, url: str, observer: Observer, report: Report
-) -> None:
-    # The account may hold 1000 USD, and does. Shares for some of it, then a gift: the proceeds of
-    # the shares don't fit any more. Nothing is faked: the database refuses the second step.
-    token = _register(guest, "Full Up", "full@example.com", deposit=1000, cash_limit=1000)
-    full = Api(url, token)
-    portfolio = full.post("/buy", symbol="IBM", quantity=5).body["portfolio_id"]
-    foo.post("/transfer", to="full@example.com", amount="500.00")
-    (investment,) = full.get(f"/portfolios/{portfolio}").body["investments"]
-    before = observer.everything()
-    answer = full.post("/liquidate-investment", investment_id=investment["id"])
-    refused = answer.status == 422 and "balance_within_limit" in json.dumps(answer.body)
-    report.check(refused, "a liquidation whose second step fails is answered 422", answer)
-    report.check(
-        observer.everything() == before and investment["id"] in observer.ids("investments"),
-        "its first step is undone: a second connection sees the investment, and no new order",
-        observer.rows("investments"),
-    )
+    def revaluation(self) -> None:
+        number = self._foo.post("/login").body["portfolios"][0]["id"]
+        run_command("revalue", self._service.environment)
+        self._wait(lambda: self._foo.get(f"/portfolios/{number}").body["valued_on"])
+        portfolio = self._foo.get(f"/portfolios/{number}").body
+        self._check(
+            portfolio["valued_on"] == "2010-03-01" and portfolio["value"] == portfolio["worth"],
+            f"the worker has stored the value on {portfolio['valued_on']}: {portfolio['value']}",
+            portfolio,
+        )
 
+    def liquidation(self) -> None:
+        number = self._foo.post("/login").body["portfolios"][0]["id"]
+        (investment,) = self._foo.get(f"/portfolios/{number}").body["investments"]
+        answer = self._foo.post("/liquidate-investment", investment_id=investment["id"])
+        sold = f"a liquidation is answered 200: {answer.body}"
+        self._check(answer.status == 200, sold, answer)
+        gone = investment["id"] not in self._observer.ids("investments")
+        self._check(gone, "a second connection sees that the investment is gone")
+        self._check_statement(answer.body["order"]["id"])
 
-def _check_revaluation(foo: Api, service: Service, report: Report) -> None:
-    number = foo.post("/login").body["portfolios"][0]["id"]
-    run_command("revalue", service.environment)
-    _wait(lambda: foo.get(f"/portfolios/{number}").body["valued_on"])
-    portfolio = foo.get(f"/portfolios/{number}").body
-    report.check(
-        portfolio["valued_on"] == "2010-03-01" and portfolio["value"] == portfolio["worth"],
-        f"the worker has stored the value on {portfolio['valued_on']}: {portfolio['value']} USD",
-        portfolio,
-    )
+    def list_of_users(self) -> None:
+        answer = self._foo.get("/users")
+        listed = answer.status == 200 and all(user["keys"] for user in answer.body["users"])
+        count = len(answer.body["users"])
+        self._check(listed, f"{count} users are listed with their keys", answer)
 
+    def bad_input(self) -> None:
+        before = self._observer.everything()
+        statuses = [self._foo.post_raw(path, body).status for path, body in BAD_BODIES]
+        refused = all(400 <= status < 500 for status in statuses)
+        self._check(refused, f"{len(statuses)} bad requests are all answered 4xx", statuses)
+        self._check(self._observer.everything() == before, "and have written nothing")
 
-def _check_liquidation(foo: Api, observer: Observer, report: Report) -> None:
-    account = foo.post("/login").body
-    portfolio = foo.get(f"/portfolios/{account['portfolios'][0]['id']}").body
-    (investment,) = portfolio["investments"]
-    answer = foo.post("/liquidate-investment", investment_id=investment["id"])
-    report.check(answer.status == 200, f"a liquidation is answered 200: {answer.body}", answer)
-    gone = investment["id"] not in observer.ids("investments")
-    report.check(gone, "a second connection sees that the investment is gone")
-    order = answer.body["order"]["id"]
-    statement = _wait(lambda: foo.get(f"/orders/{order}").body["statement"])
-    report.check(bool(statement), f"the worker has written: {statement}", "no statement")
+    def _register(self, name: str, email: str, **fields: Any) -> Api:
+        answer = self._guest.post("/register", name=name, email=email, **fields)
+        return Api(self._service.url, answer.body["token"])
 
+    def _check_statement(self, order: int) -> None:
+        started = time.monotonic()
+        statement = self._wait(lambda: self._foo.get(f"/orders/{order}").body["statement"])
+        seconds = time.monotonic() - started
+        written = f"{seconds:.1f} s later the worker has written: {statement}"
+        self._check(bool(statement), written, "no statement")
 
-def _check_users(foo: Api, report: Report) -> None:
-    answer = foo.get("/users")
-    listed = answer.status == 200 and all(user["keys"] for user in answer.body["users"])
-    report.check(listed, f"{len(answer.body['users'])} users are listed with their keys", answer)
-
-
-def _check_bad_input(foo: Api, observer: Observer, report: Report) -> None:
-    before = observer.everything()
-    statuses = [foo.post_raw(path, body).status for path, body in BAD_BODIES]
-    refused = all(400 <= status < 500 for status in statuses)
-    report.check(refused, f"{len(statuses)} bad requests are all answered 4xx", statuses)
-    report.check(observer.everything() == before, "and have written nothing")
-
-
-def _register(guest: Api, name: str, email: str, **fields: Any) -> str:
-    answer = guest.post("/register", name=name, email=email, **fields)
-    token: str = answer.body["token"]
-    return token
-
-
-def _wait(ask: Callable[[], Any]) -> Any:
-    """Ask until the answer is true; return the last answer."""
-    deadline = time.monotonic() + STATEMENT_WITHIN
-    while not (answer := ask()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return answer
+    def _wait(self, ask: Callable[[], Any]) -> Any:
+        """Ask until the answer is true; return the last answer."""
+        deadline = time.monotonic() + WORKER_WITHIN
+        while not (answer := ask()) and time.monotonic() < deadline:
+            self._service.check()
+            time.sleep(0.1)
+        return answer
 
 
 @contextmanager
@@ -291,12 +289,21 @@ def temporary_database(folder: Path) -> Iterator[URL]:
 @contextmanager
 def temporary_queue() -> Iterator[str]:
     """Yield the name of a new queue; remove it from the broker that DEMO_BROKER_URL names."""
-    queue = f"brokerage-{uuid4().hex[:12]}"
-    yield queue
+    name = f"brokerage-{uuid4().hex[:12]}"
+    yield name
     broker = os.environ.get("DEMO_BROKER_URL")
     if broker:
-        with Connection(broker) as connection:  # type: ignore[no-untyped-call]  # kombu is half typed
-            connection.default_channel.queue_delete(queue)
+        _delete_queue(broker, name)
+
+
+def _delete_queue(broker: str, name: str) -> None:
+    celery = Celery(broker=broker)
+    celery.conf.task_default_queue = name
+    with celery.connection_for_write() as connection:
+        queue = celery.amqp.queues[name].bind(connection.default_channel)
+        queue.declare()  # in Redis, only who has declared a queue knows all that belongs to it
+        queue.delete()
+        queue.exchange.delete()
 
 
 def _connect(uri: URL) -> Any:

@@ -13,9 +13,9 @@ from flask import Blueprint
 
 from activebase import session, unit_of_work
 from demo_app.database import db
-from demo_app.models import Price
+from demo_app.models import Order, Price
 from demo_app.seed import seed
-from demo_app.tasks import revalue_portfolios
+from demo_app.tasks import revalue_portfolios, write_statement
 
 PRICES = Path(__file__).with_name("data") / "monthly_prices.csv"
 
@@ -57,6 +57,16 @@ def revalue(day: datetime | None) -> None:
     """Have the worker store the value of every portfolio."""
     revalue_portfolios.delay_on_commit(day and day.date().isoformat())
     click.echo("the worker will revalue all portfolios")
+
+
+@commands.cli.command("write-statements")
+@unit_of_work
+def write_statements() -> None:
+    """Have the worker write the statements that are missing, as after a broker was down."""
+    orders = Order.query.filter(~Order.statement.has()).order_by(Order.id).all()
+    for order in orders:
+        write_statement.delay_on_commit(order.id)
+    click.echo(f"the worker will write {len(orders)} statements")
 
 
 def read_prices() -> list[Price]:

@@ -62,6 +62,16 @@ def test_has_the_worker_revalue(app: Flask, database: Database) -> None:
     assert str(database.scalar("SELECT valued_on FROM portfolios")) == "2005-06-01"
 
 
+def test_has_the_worker_write_the_statements_that_are_missing(
+    app: Flask, database: Database
+) -> None:
+    run(app, "seed", "--users", "1")
+    before = database.rows("SELECT order_id, text FROM statements ORDER BY order_id")
+    database.execute("DELETE FROM statements WHERE order_id <= 3")
+    assert run(app, "write-statements") == "the worker will write 3 statements\n"
+    assert database.rows("SELECT order_id, text FROM statements ORDER BY order_id") == before
+
+
 def test_seeds_the_same_figures_at_every_run(app: Flask, client: FlaskClient) -> None:
     run(app, "seed", "--users", "2")
     page = client.get("/").text

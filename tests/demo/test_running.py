@@ -59,6 +59,17 @@ def read_until(output: IO[str] | None, text: str) -> str:
     pytest.fail(f"the output ends without {text!r}:\n{seen}")
 
 
+def all_children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the processes of the service once the worker has forked its own."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        children = psutil.Process(process.pid).children(recursive=True)
+        if len(children) >= 6:  # broker, web server, worker with its timetable and two of its own
+            return children
+        time.sleep(0.2)
+    pytest.fail(f"the worker has not started: {children}")
+
+
 def wait_until_gone(processes: list[psutil.Process]) -> list[psutil.Process]:
     return psutil.wait_procs(processes, timeout=10)[1]
 
@@ -87,8 +98,7 @@ def test_a_signal_stops_all_and_the_data_stay(tmp_path: Path, number: signal.Sig
         read_until(process.stdout, f"http://{HOST}:{port}")
         with build_opener(ProxyHandler({})).open(f"http://{HOST}:{port}/prices") as answer:
             assert len(json.load(answer)["prices"]) == 5
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) >= 4  # web server, worker with its own processes, broker
+        children = all_children(process)
         process.send_signal(number)
         assert process.wait(60) == 0
     assert wait_until_gone(children) == []
