@@ -1,7 +1,7 @@
 """Engine defaults by dialect, and the events through which a session's journal sees its engine.
 
 `instrument()` puts the same few listeners on every engine that activebase meets. They hold no
-rule: they look up the `Journal` (guards.py) of the session that owns the connection, and ask it.
+rule: they look up the `Journal` (journal.py) of the session that owns the connection, and ask it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .errors import InvalidURLError
 from .translation import translate
 
 if TYPE_CHECKING:
-    from .guards import Journal
+    from .journal import Journal
 
 #: Where a session's journal stands, in `Session.info` and in `Connection.info`.
 JOURNAL = "activebase.journal"
@@ -105,9 +105,13 @@ _instrumented: WeakSet[object] = WeakSet()
 
 def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None = None) -> Engine:
     """Put the listeners on an engine, once; returns the engine."""
+    given = engine
+    # A variant with other execution options keeps its listeners to itself: listen to the engine
+    # that it is a variant of, for which there is no public name.
+    engine = getattr(engine, "_proxied", engine)
     # An engine and its variants with other execution options share one dialect.
     if engine.dialect in _instrumented:
-        return engine
+        return given
     _instrumented.add(engine.dialect)
     _engines.add(engine)
     event.listen(engine, "handle_error", _on_error, retval=True)
@@ -119,7 +123,7 @@ def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None
     if engine.dialect.name == "sqlite":
         engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: _CheckedInteger}
         event.listen(engine, "checkout", _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {})))
-    return engine
+    return given
 
 
 def forget_connections() -> None:
@@ -132,17 +136,19 @@ class Kind(Enum):
     """What a statement does to the transaction."""
 
     READ = "read"
+    HOLD = "hold"  # reads, and holds locks or settings that only this transaction has
     WRITE = "write"
     COMMIT = "commit"
     ROLLBACK = "rollback"
 
 
-READ, WRITE = Kind.READ, Kind.WRITE
+READ, HOLD, WRITE = Kind.READ, Kind.HOLD, Kind.WRITE
 
 # What SQLAlchemy itself compiles starts like this: one look-up tells.
 _BY_HEAD = {"SELECT": READ, "INSERT": WRITE, "UPDATE": WRITE, "DELETE": WRITE}
 _BY_HEAD |= dict.fromkeys(("SAVEPO", "RELEAS", "BEGIN", "BEGIN ", "PRAGMA"), READ)
-_FIRST_WORDS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(\w+)(?:\s+(\w+))?", re.DOTALL)
+_FIRST_WORDS = re.compile(r"(?:[\s;(]|--[^\n]*\n|/\*.*?\*/)*(\w+)(?:\s+(\w+))?", re.DOTALL)
+_LATER_STATEMENT = re.compile(r";\s*(?=\w)")
 _DML = re.compile(r"\b(?<!FOR\s)(?<!KEY\s)(?:INSERT|UPDATE|DELETE|MERGE)\b")
 _READS = frozenset(
     "SELECT VALUES TABLE SHOW PRAGMA SET RESET SAVEPOINT RELEASE DECLARE FETCH MOVE CLOSE LISTEN "
@@ -154,8 +160,21 @@ _ENDS["ABORT"] = Kind.ROLLBACK
 
 def kind_of(statement: str) -> Kind:
     """Tell what a statement does; one that is not known counts as a write."""
-    if known := _BY_HEAD.get(statement[:6]):
-        return known
+    if ";" not in statement:
+        return _kind_of_one(statement)
+    # Several in one text, which some drivers send: what does most tells.
+    kinds = {_kind_of_one(part) for part in _LATER_STATEMENT.split(statement)}
+    return next((kind for kind in (*_ENDS.values(), WRITE, HOLD) if kind in kinds), READ)
+
+
+def _kind_of_one(statement: str) -> Kind:
+    known = _BY_HEAD.get(statement[:6])
+    if known is READ and " FOR " in statement[-60:]:
+        return HOLD  # FOR UPDATE and its like
+    return known or _kind_of_text(statement)
+
+
+def _kind_of_text(statement: str) -> Kind:
     found = _FIRST_WORDS.match(statement)
     if found is None:
         return READ
@@ -164,6 +183,8 @@ def kind_of(statement: str) -> Kind:
         return READ if then in ("TO", "PREPARED") else _ENDS[word]
     if word == "PREPARE" and then == "TRANSACTION":
         return Kind.COMMIT
+    if word == "LOCK" or (word == "SET" and then == "LOCAL"):
+        return HOLD
     if word in ("WITH", "EXPLAIN", "PREPARE"):
         return WRITE if _DML.search(statement.upper()) else READ
     return READ if word in _READS else WRITE
@@ -172,37 +193,47 @@ def kind_of(statement: str) -> Kind:
 def _before_statement(
     conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> tuple[str, Any]:
-    kind = _BY_HEAD.get(statement[:6]) or kind_of(statement)  # spares a call on the hot path
-    if kind is not READ:
-        journal: Journal | None = conn.info.get(JOURNAL)
-        if journal is not None:
-            journal.before_statement(kind)
+    journal: Journal | None = conn.info.get(JOURNAL)
+    if journal is not None:
+        kind = kind_of(statement)
+        if kind is not READ or journal.written:
+            journal.before_statement(kind, conn)
     return statement, parameters
 
 
 def _before_sqlite_statement(
     conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> tuple[str, Any]:
-    told = _before_statement(conn, cursor, statement, parameters, context, many)
-    if not cursor.connection.in_transaction:
+    is_open = cursor.connection.in_transaction
+    if is_open and statement.startswith("SELECT "):
+        return statement, parameters
+    if not is_open:
         _begin_sqlite(conn, statement)
-    return told
+    return _before_statement(conn, cursor, statement, parameters, context, many)
 
 
 def _before_commit(conn: Connection) -> None:
     journal: Journal | None = conn.info.get(JOURNAL)
     if journal is not None:
-        journal.before_commit_of(conn, in_transaction=_is_in_transaction(conn))
+        journal.before_commit_of(conn)
 
 
-def _is_in_transaction(conn: Connection) -> bool:
+def is_in_transaction(conn: Connection) -> bool:
     """Ask the driver, which knows what raw cursors and the server have done."""
-    raw = conn.connection.dbapi_connection
+    raw: Any = conn.connection.dbapi_connection
     if conn.dialect.name == "sqlite":
-        return bool(raw.in_transaction)  # type: ignore[union-attr]  # a sqlite3.Connection
-    info = getattr(raw, "info", None)
-    status = getattr(info, "transaction_status", None)  # of libpq: 2 is "in a healthy transaction"
-    return status is None or int(status) == 2
+        return bool(raw.in_transaction)
+    return _transaction_status(raw) != 0  # PQTRANS_IDLE
+
+
+def is_aborted(conn: Connection) -> bool:
+    """Tell whether PostgreSQL refuses all but ROLLBACK."""
+    return _transaction_status(conn.connection.dbapi_connection) == 3  # PQTRANS_INERROR
+
+
+def _transaction_status(raw: Any) -> int | None:
+    status = getattr(getattr(raw, "info", None), "transaction_status", None)
+    return None if status is None else int(status)
 
 
 def is_autocommit(conn: Connection) -> bool:

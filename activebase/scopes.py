@@ -21,11 +21,17 @@ from .engines import JOURNAL
 from .errors import UncommittedWritesWarning
 
 if TYPE_CHECKING:
-    from .guards import Journal
+    from .journal import Journal
 
 log = logging.getLogger("activebase")
 
 STRAY_COMMITS = ("raise", "warn", "allow")
+
+
+def check_stray_commits(policy: str) -> None:
+    """Raise ValueError for anything but one of `STRAY_COMMITS`."""
+    if policy not in STRAY_COMMITS:
+        raise ValueError(f"stray_commits is one of {', '.join(STRAY_COMMITS)}; got {policy!r}.")
 
 
 class Scope:
@@ -61,9 +67,18 @@ class Scope:
         """Let go of the session as it is."""
         self._session = None
 
+    def abandon(self) -> object:
+        """In a forked child: end without a word to the parent's database; returns the session."""
+        abandoned, self._session = self._session, None
+        self.closed = True
+        return abandoned
+
     def enter(self) -> None:
         """Make this the current scope."""
-        self.outer = current_scope.get()
+        outer = current_scope.get()
+        while outer is not None and outer.closed:
+            outer = outer.outer
+        self.outer = outer
         current_scope.set(self)
 
     def leave(self) -> None:
@@ -183,8 +198,7 @@ class SessionRegistry(ScopedRegistry[Any]):
 
     @stray_commits.setter
     def stray_commits(self, policy: str) -> None:
-        if policy not in STRAY_COMMITS:
-            raise ValueError(f"stray_commits is one of {', '.join(STRAY_COMMITS)}; got {policy!r}.")
+        check_stray_commits(policy)
         self._stray_commits = policy
 
     def target(self) -> SessionRegistry:

@@ -11,7 +11,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import IllegalStateChangeError
@@ -19,12 +19,16 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionm
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import ThreadLocalRegistry
 
-from .engines import JOURNAL, forget_connections, instrument, make_engine
+from .engines import forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
-from .scopes import Scope, SessionRegistry, current_scope, thread_scopes
-
-if TYPE_CHECKING:
-    from .guards import Journal
+from .journal import Journal, journal_of
+from .scopes import (
+    Scope,
+    SessionRegistry,
+    check_stray_commits,
+    current_scope,
+    thread_scopes,
+)
 
 
 class ActiveSession(Session):
@@ -43,6 +47,27 @@ class ActiveSession(Session):
             super().commit()
         finally:
             self.committing_to_root = False
+            journal_of(self).committing = False
+
+    def rollback(self) -> None:
+        """Roll back to the root; inside a unit of work that loses what it has written."""
+        journal_of(self).give_up()
+        super().rollback()
+
+    def close(self) -> None:
+        """Close; what is not committed is undone, as by `rollback()`."""
+        journal_of(self).give_up()
+        super().close()
+
+    def reset(self) -> None:
+        """Reset; what is not committed is undone, as by `rollback()`."""
+        journal_of(self).give_up()
+        super().reset()
+
+    def invalidate(self) -> None:
+        """Close, and throw the connections away."""
+        journal_of(self).give_up()
+        super().invalidate()
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """Begin; a savepoint flushes first, while the session can still recover from a failure."""
@@ -59,24 +84,35 @@ class ActiveSession(Session):
         Raises:
             StaleRecordError: a version counter did not match.
         """
+        journal = journal_of(self)
+        if journal.flushing is not None:
+            super().flush(objects)  # which says that a flush inside a flush can't be
+            return
         try:
-            journal: Journal | None = self.info.get(JOURNAL)
-            if journal is not None and not journal.takes_writes and self._has_changes():
+            if not journal.takes_writes and self._has_changes():
                 journal.check_write()
+            journal.flushing = journal.levels[-1].writes
             super().flush(objects)
         except BaseException as error:
-            if not self.in_nested_transaction():
-                with suppress(IllegalStateChangeError):  # in a commit: its caller rolls back
-                    self.rollback()
+            self._recover(journal, error)
             if isinstance(error, StaleDataError) and not isinstance(error, StaleRecordError):
                 raise StaleRecordError(
                     "A record was changed or deleted by someone else since it was read, so its "
                     "write was refused. Read it again (refresh()), then repeat the change."
                 ) from error
             raise
+        finally:
+            journal.flushing = None
+
+    def _recover(self, journal: Journal, error: BaseException) -> None:
+        if self.in_nested_transaction():
+            journal.levels[-1].error = journal.levels[-1].error or error
+            return
+        with suppress(IllegalStateChangeError):  # in a commit: its caller rolls back
+            super().rollback()
 
     def _has_changes(self) -> bool:
-        return bool(self.new or self.dirty or self.deleted)
+        return bool(self.new or self.deleted or any(map(self.is_modified, self.dirty)))
 
 
 class GlobalRegistry(SessionRegistry):
@@ -198,8 +234,9 @@ def configure(
             "configure() inside an open unit of work would split it over two databases. Call it "
             "before the first unit, or after the unit has ended."
         )
-    global_registry.stray_commits = stray_commits
+    check_stray_commits(stray_commits)
     engine = make_engine(target, pragmas=pragmas, **engine_options)
+    global_registry.stray_commits = stray_commits
     global_registry.end_thread()
     global_registry.unfollow()
     _factory.configure(bind=engine)
@@ -251,8 +288,9 @@ def adopt_factory(factory: sessionmaker[Any]) -> sessionmaker[Any]:
         factory.class_ = type(theirs.__name__, (ActiveSession, theirs), {})
     if "expire_on_commit" not in factory.kw:
         factory.configure(expire_on_commit=False)
-    if isinstance(factory.kw.get("bind"), Engine):
-        instrument(factory.kw["bind"])
+    for bind in (factory.kw.get("bind"), *(factory.kw.get("binds") or {}).values()):
+        if isinstance(bind, Engine):
+            instrument(bind)
     return factory
 
 
@@ -270,10 +308,11 @@ def _end_threads() -> None:
 def _forget_parent() -> None:
     """In a forked child: drop the parent's sessions without a word on its connections."""
     # Kept alive on purpose: a collected session would send ROLLBACK through the parent's socket.
-    for scope in list(thread_scopes):
-        _of_parent.append(scope._session)
-        scope.forget_session()
-    _of_parent.append(current_scope.get())
+    _of_parent.extend(scope.abandon() for scope in list(thread_scopes))
+    entered = current_scope.get()
+    while entered is not None:
+        _of_parent.append(entered.abandon())
+        entered = entered.outer
     current_scope.set(None)
     forget_connections()
 

@@ -9,14 +9,22 @@ unit.close()                                 # session closed, scope restored
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, Literal
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session
 
+from . import guards  # noqa: F401  # so that it listens
 from .engines import JOURNAL
-from .errors import UnitOfWorkError
-from .guards import Journal, journal_of
+from .errors import (
+    ActiveBaseError,
+    CommitUnknownError,
+    StrayCommitError,
+    UnitOfWorkError,
+)
+from .journal import Journal, journal_of
 from .scopes import Scope, SessionRegistry, close_session
 from .session import registry_of
 
@@ -100,6 +108,19 @@ class UnitOfWork(Scope):
         made.info[JOURNAL] = self.journal
         self._session = made
 
+    def forget_session(self) -> None:
+        forgotten, self._session = self._session, None
+        if forgotten is not None:
+            # Whoever still has it must not believe that the unit will commit what it writes.
+            forgotten.info[JOURNAL] = Journal()
+            forgotten.info[JOURNAL].lost = UnitOfWorkError(
+                f"This session was removed from {self.name}. Ask `session` for the present one."
+            )
+
+    def abandon(self) -> object:
+        self.state = "rolled back"
+        return super().abandon()
+
     @property
     def journal(self) -> Journal:
         """What the guards know of the unit; made when first needed, as the session is."""
@@ -128,17 +149,35 @@ class UnitOfWork(Scope):
                 first two leave the unit rolled back, the last leaves it committed.
         """
         self._check_open("commit()")
+        if self._journal is not None and len(self._journal.levels) > 1:
+            raise StrayCommitError(
+                f"{self.name} can't be committed from inside a block that has joined it, or inside "
+                "atomic(): only the boundary commits, once, at its end. Remove the commit()."
+            )
         if self.doomed is not None:
             log.info("%s is rolled back: %s", self.name, self.doomed)
             self.rollback()
             return
+        failure: BaseException | None = None
         try:
             self._commit_session()
-        except BaseException:
-            self.rollback()
-            raise
+        except BaseException as error:
+            if self._journal is None or not self._journal.is_committed:
+                cut_off = self._was_cut_off(error)
+                self.rollback()
+                if cut_off:
+                    raise CommitUnknownError(
+                        f"{self.name} was interrupted during COMMIT, so it can't be known whether "
+                        "it took effect; look for its records before you run it again."
+                    ) from error
+                raise
+            failure = error  # of someone who listens to after_commit: the data is there
         self.state = "committed"
-        self._run_callbacks()
+        try:
+            self._run_callbacks()
+        finally:
+            if failure is not None:
+                raise failure
 
     def rollback(self) -> None:
         """End the unit without a trace; does nothing when it has ended already.
@@ -153,11 +192,14 @@ class UnitOfWork(Scope):
             self._journal.levels[0].callbacks.clear()
         if self._session is None:
             return
+        connections = list(self.journal.connections)
         try:
             self._session.rollback()
         except Exception:
             log.warning("%s: ROLLBACK failed, the connection is dropped", self.name, exc_info=True)
-            self._session.invalidate()
+            for conn in connections:
+                with suppress(Exception):
+                    conn.invalidate()
 
     def close(self) -> None:
         """Close the session and make the scope around the unit current again.
@@ -192,7 +234,7 @@ class UnitOfWork(Scope):
             scope = scope.outer
         outside = self.registry.outside()
         if outside.has_session() and journal_of(outside.session).holds_sqlite_lock(conn):
-            return "the session outside of it, which has uncommitted writes"
+            return "the session outside of it, with uncommitted writes"
         return None
 
     def holds_sqlite_lock(self) -> bool:
@@ -203,16 +245,28 @@ class UnitOfWork(Scope):
 
     def _commit_session(self) -> None:
         made, journal = self._session, self._journal
-        if journal is not None and journal.lost is not None:
-            raise journal.lost_error()
-        if made is None or journal is None:
+        if journal is None:
             return
+        if made is None and journal.writes:
+            journal.give_up()  # written in a session that is the unit's no more
+        if journal.lost is not None:
+            raise journal.lost_error()
+        if made is None:
+            return
+        if not made.is_active:
+            made.rollback()  # after a failure that lost nothing
         made.flush()
         if journal.lost is not None:
             raise journal.lost_error()
         if made.in_transaction():
-            journal.committing = True
+            journal.committing = journal.ending = True
             made.commit()
+
+    def _was_cut_off(self, error: BaseException) -> bool:
+        """Tell whether COMMIT was on its way when something else broke in, as a time limit does."""
+        sent = self._journal is not None and self._journal.commit_sent
+        is_answer = isinstance(error, SQLAlchemyError | ActiveBaseError)
+        return sent and isinstance(error, Exception) and not is_answer
 
     def _run_callbacks(self) -> None:
         if self._journal is None:

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
-from sqlalchemy.orm import SessionTransaction, scoped_session
+from sqlalchemy.orm import Session, scoped_session
 
-from .errors import NestedUnitError, TransientError
-from .guards import Callback, Level, journal_of, lost_writes, waits_for_itself
+from .errors import NestedUnitError, TransientError, UnitOfWorkError
+from .journal import Callback, Journal, journal_of, lost_writes, waits_for_itself
 from .session import registry_of
 from .unit import UnitOfWork, checked_isolation_level, current_unit
 
@@ -51,7 +51,7 @@ def on_commit(
     """Run a callback after the unit's commit, in order, outside the transaction.
 
     Dropped when the unit, or the savepoint it was registered in, is rolled back. Outside any unit
-    it runs at once, or after the commit of the transaction that is open.
+    it runs at once or, where something waits for a commit already, after that.
 
     Args:
         callback: takes no argument; may open a unit of its own and register more.
@@ -68,13 +68,25 @@ def on_commit(
         raise TypeError(f"on_commit() takes a function without arguments, got {callback!r}.")
     registry = registry_of(session)
     scope = registry.innermost()
-    if isinstance(scope, UnitOfWork) and (scope.state == "open" or scope.runs_callbacks):
-        scope.journal.levels[-1].callbacks.append((callback, robust))
-    elif registry.has() and registry().in_transaction():
-        journal_of(registry()).levels[-1].callbacks.append((callback, robust))
+    if isinstance(scope, UnitOfWork):
+        waits = scope.state == "open" or scope.runs_callbacks
+        journal = scope.journal
+        if scope.state == "rolled back":
+            log.info("%s is rolled back: its callback is dropped", scope.name)
+            return callback
+    else:
+        waits = registry.has() and _has_work(registry())
+        journal = journal_of(registry()) if waits else Journal()
+    if waits:
+        journal.levels[-1].callbacks.append((callback, robust))
     else:
         callback()
     return callback
+
+
+def _has_work(session: Session) -> bool:
+    # A transaction that has only read will never be committed by anyone.
+    return bool(journal_of(session).writes or session.new or session.dirty or session.deleted)
 
 
 # -- boundaries for scripts and services -----------------------------------------------------
@@ -85,17 +97,17 @@ class Atomic:
 
     def __init__(self, session: scoped_session[Any] | None) -> None:
         self._scoped = session
-        self._open: list[tuple[SessionTransaction, Level, UnitOfWork] | Unit] = []
+        self._entered: _Savepoint | Unit | None = None
 
     def __enter__(self) -> UnitOfWork:
+        _check_not_entered(self._entered, "atomic()")
         unit = current_unit(self._scoped)
         if unit is None or unit.state != "open":
             own = Unit(session=self._scoped, name="atomic()")
             entered = own.__enter__()
-            self._open.append(own)
+            self._entered = own
             return entered
-        savepoint = unit.session.begin_nested()
-        self._open.append((savepoint, journal_of(unit.session).levels[-1], unit))
+        self._entered = _Savepoint(unit)
         return unit
 
     def __exit__(
@@ -104,42 +116,13 @@ class Atomic:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        entered = self._open.pop()
+        entered, self._entered = self._entered, None
         if isinstance(entered, Unit):
             entered.__exit__(kind, error, traceback)
-        elif error is not None:
-            self._undo(*entered)
-        else:
-            self._release(*entered)
-
-    def _release(self, savepoint: SessionTransaction, level: Level, unit: UnitOfWork) -> None:
-        journal = journal_of(unit.session)
-        if journal.lost is not None:
-            self._undo(savepoint, level, unit)
-            raise journal.lost_error()
-        if level.released:
-            return  # with the whole transaction, by a commit that was allowed
-        if level.error is None and savepoint.is_active:
-            try:
-                savepoint.commit()
-            except BaseException:
-                self._undo(savepoint, level, unit)
-                raise
-            return
-        writes, cause = level.writes, level.error
-        self._undo(savepoint, level, unit)
-        if writes:
-            raise lost_writes(writes, cause, "the atomic() block")
-
-    def _undo(self, savepoint: SessionTransaction, level: Level, unit: UnitOfWork) -> None:
-        if level.is_over:
-            return
-        try:
-            # Through its own object: session.rollback() would go to the root.
-            savepoint.rollback()
-        except Exception:
-            # The connection is gone, and with it the whole transaction: the guards know.
-            log.warning("%s: ROLLBACK TO SAVEPOINT failed", unit.name, exc_info=True)
+        elif entered is not None and error is not None:
+            entered.undo()
+        elif entered is not None:
+            entered.release()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         _check_sync(function, "atomic")
@@ -150,6 +133,59 @@ class Atomic:
                 return function(*args, **kwargs)
 
         return run
+
+
+class _Savepoint:
+    """The savepoint of one `atomic()` block, and how it ends."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+        self._transaction = unit.session.begin_nested()
+        self._journal = unit.journal
+        self._level = unit.journal.levels[-1]
+
+    def release(self) -> None:
+        """End a block that ended normally; raises if half of it is missing."""
+        journal, level = self._journal, self._level
+        if journal.lost is not None:
+            self._roll_back()
+            raise journal.lost_error()
+        if level.fate in ("released", "ended"):
+            return  # with the whole transaction, whose end lost nothing
+        if level.error is None and self._transaction.is_active:
+            try:
+                self._transaction.commit()
+            except BaseException:
+                self.undo()
+                raise
+            return
+        writes, cause = level.writes, level.error
+        self._roll_back()
+        if writes:
+            raise lost_writes(writes, "the atomic() block", cause)
+
+    def undo(self) -> None:
+        """Undo a block that an exception leaves."""
+        if self._level.fate in ("released", "ended"):
+            # Its savepoint is gone: what it wrote can't be told from the rest of the unit.
+            if self._journal.writes and self._journal.lost is None:
+                self._journal.lost = UnitOfWorkError(
+                    f"An atomic() block of {self._unit.name} can't be undone: its savepoint was "
+                    "ended inside it. Leave commit and rollback to the block, and leave blocks in "
+                    "the reverse of the order in which they were entered."
+                )
+            return
+        self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._level.fate in ("released", "ended"):
+            return
+        try:
+            # Through its own object: session.rollback() would go to the root.
+            self._transaction.rollback()
+        except Exception:
+            # The connection is gone, and with it the whole transaction: the guards know.
+            log.warning("%s: ROLLBACK TO SAVEPOINT failed", self._unit.name, exc_info=True)
 
 
 class Unit:
@@ -177,7 +213,7 @@ class Unit:
         self._isolation_level = checked_isolation_level(isolation_level)
         self._name = name
         self._attempt = attempt
-        self._open: list[UnitOfWork | Atomic] = []
+        self._entered: UnitOfWork | Atomic | None = None
 
     def __enter__(self) -> UnitOfWork:
         if self._retries:
@@ -185,12 +221,13 @@ class Unit:
                 "retries= needs a function that can be run again: use @unit_of_work(retries=...) "
                 "on one. A with block runs once."
             )
+        _check_not_entered(self._entered, "unit_of_work()")
         outer = current_unit(self._scoped)
         if outer is not None and outer.state == "open" and not self._independent:
             self._check_join(outer)
-            savepoint = Atomic(self._scoped)
-            savepoint.__enter__()
-            self._open.append(savepoint)
+            joined = Atomic(self._scoped)
+            joined.__enter__()
+            self._entered = joined
             return outer
         if outer is not None and not self._read_only and outer.holds_sqlite_lock():
             raise waits_for_itself(self._name, outer.name)
@@ -201,7 +238,7 @@ class Unit:
             name=self._name,
             attempt=self._attempt,
         )
-        self._open.append(unit)
+        self._entered = unit
         return unit
 
     def __exit__(
@@ -210,9 +247,11 @@ class Unit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        entered = self._open.pop()
+        entered, self._entered = self._entered, None
         if isinstance(entered, Atomic):
             entered.__exit__(kind, error, traceback)
+            return
+        if entered is None:
             return
         try:
             if error is not None:
@@ -268,6 +307,14 @@ class Unit:
             isolation_level=self._isolation_level,
             name=name,
             attempt=attempt,
+        )
+
+
+def _check_not_entered(entered: object, block: str) -> None:
+    if entered is not None:
+        raise UnitOfWorkError(
+            f"This {block} is entered already, here or in another thread. Call {block} anew for "
+            "each with block; one object serves many calls only as a decorator."
         )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from activebase import configure, current_unit, session, unit_of_work
 from activebase.celery import ActiveTask
 from activebase.flask import ActiveBase
+from tests import scenarios
 from tests.click_boundary import UnitCommand
 from tests.databases import Database
 from tests.scenarios import SCENARIOS
@@ -46,6 +47,7 @@ CLEAN = {"session": False, "unit": False, "connections": 0}
 
 
 def left_in(engine: Engine) -> dict[str, Any]:
+    scenarios.witness.flush()
     return {
         "session": session.registry.has(),
         "unit": current_unit() is not None,
@@ -76,9 +78,7 @@ def block(database: Database, **_: Any) -> Iterator[Boundary]:
 @contextmanager
 def decorator(database: Database, **_: Any) -> Iterator[Boundary]:
     with configured(database) as engine:
-        yield Boundary(
-            lambda name: caught(unit_of_work(SCENARIOS[name])), lambda: left_in(engine)
-        )
+        yield Boundary(lambda name: caught(unit_of_work(SCENARIOS[name])), lambda: left_in(engine))
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def contract_celery(**settings: Any) -> Celery:
     app = Celery("contract", task_cls=ActiveTask, set_as_current=False)
     app.conf.update(broker_connection_retry_on_startup=True, **settings)
 
-    @app.task(name="run")
+    @app.task(name="run", shared=False)
     def run(name: str) -> Any:
         return SCENARIOS[name]()
 
@@ -208,7 +208,7 @@ def celery_real_worker(
     app = contract_celery(broker_url=redis_url, result_backend=redis_url)
     env = {
         "CONTRACT_DATABASE": database.url,
-        "CONTRACT_LOG": str(witness.log),
+        "CONTRACT_DIRECTORY": str(witness.directory),
         "CONTRACT_REDIS": redis_url,
     }
     with celery_worker("tests.contract_worker", pool="solo", env=env):

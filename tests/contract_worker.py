@@ -12,15 +12,15 @@ from tests.boundaries import contract_celery, left_in
 from tests.witness import Witness
 
 url = os.environ["CONTRACT_DATABASE"]
-scenarios.witness = Witness(url, Path(os.environ["CONTRACT_LOG"]))
-scenarios.witness.watching().__enter__()  # as long as the process lives
+scenarios.witness = Witness(url, Path(os.environ["CONTRACT_DIRECTORY"]))
+scenarios.witness.watch()
 engine = configure(url)
 
 redis = os.environ["CONTRACT_REDIS"]
 celery = contract_celery(broker_url=redis, result_backend=redis)
 
 
-@celery.task(name="left", base=Task)
+@celery.task(name="left", base=Task, shared=False)
 def left() -> dict[str, Any]:
     """Look on from outside of any unit."""
     return left_in(engine)

@@ -20,15 +20,15 @@ from activebase import (
 from tests.models import Entry, Member
 from tests.witness import Witness
 
-#: Of this process; set by who runs the scenarios.
-witness: Witness
+#: Of this process.
+witness: Witness = None  # type: ignore[assignment]  # set by who runs the scenarios
 
 SCENARIOS: dict[str, Callable[[], Any]] = {}
 
 COUNT = "SELECT count(*) FROM member"
 
 
-class Refused(Exception):  # noqa: N818  # what a program raises for reasons of its own
+class Refused(Exception):
     """The program's own error."""
 
 
@@ -42,10 +42,10 @@ def count_committed() -> int:
     return count
 
 
-def swallow(function: Callable[[], Any], *errors: type[BaseException]) -> None:
+def swallow(function: Callable[[], Any], errors: type[Exception] = SQLAlchemyError) -> None:
     try:
         function()
-    except errors or (SQLAlchemyError,) as error:
+    except errors as error:
         witness.note(type(error).__name__)
 
 
@@ -225,17 +225,11 @@ def swallows_an_error_of_a_savepoint() -> None:
 # -- stray commits ---------------------------------------------------------------------------
 
 
-def _begin_again() -> None:
-    with session.begin():
-        save("bob")
-
-
 STRAY: dict[str, Callable[[], Any]] = {
     "session_commit": lambda: session.commit(),
     "transaction_commit": lambda: session().get_transaction().commit(),
     "connection_commit": lambda: session.connection().commit(),
     "textual_commit": lambda: session.execute(text("COMMIT")),
-    "session_begin": _begin_again,
 }
 
 
@@ -248,6 +242,7 @@ def _commits_by(way: str) -> None:
 
     def swallows() -> None:
         save("ada")
+        on_commit(lambda: witness.note("callback"))
         swallow(STRAY[way], Exception)
         witness.note(f"{count_committed()} committed")
         save("cyd")
@@ -258,6 +253,20 @@ def _commits_by(way: str) -> None:
 
 for _way in STRAY:
     _commits_by(_way)
+
+
+@scenario
+def commits_by_session_begin() -> None:
+    with session.begin():
+        save("ada")
+        on_commit(lambda: witness.note("callback"))
+
+
+@scenario
+def swallows_session_begin() -> None:
+    swallow(commits_by_session_begin, Exception)
+    witness.note(f"{count_committed()} committed")
+    save("cyd")
 
 
 # -- callbacks -------------------------------------------------------------------------------

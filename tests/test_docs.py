@@ -2,8 +2,8 @@
 
 A page is a program. Its ```python blocks, in order, are one script, run in a process and a
 directory of the page's own. A block whose first line is ``# app.py`` belongs to that file instead,
-and ```console blocks run with the files as far as they are written by then. Line numbers in a
-traceback are those of the page.
+an ```ini block is a pytest.ini, and ```console blocks run with the files as far as they are written
+by then. Line numbers in a traceback are those of the page.
 """
 
 import inspect
@@ -35,7 +35,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 #: Blocks that are shown and not run, by page; the page says why in a comment above the block.
 NOT_RUN = {
-    "README.md": 0,
+    "docs/tutorial.md": 1,
 }
 
 
@@ -106,6 +106,8 @@ def test_every_block_of_the_page_runs(page: Path, tmp_path: Path) -> None:
             (tmp_path / block.file).write_text(merged(files[block.file]))
         elif block.language == "python":
             script.append(block)
+        elif block.language == "ini":
+            (tmp_path / "pytest.ini").write_text(block.code)
         elif block.language == "console":
             _run_console(block, tmp_path)
     if script:
@@ -123,7 +125,7 @@ def _run_console(block: Block, directory: Path) -> None:
             assert arguments[0] in _make_targets(), f"no such target: {line}"
         elif command == "pip":
             assert arguments[0] == "install"
-            assert all(_is_ours(requirement) for requirement in arguments[1:]), line
+            assert all(_can_be_installed(requirement) for requirement in arguments[1:]), line
         else:
             module = [sys.executable] if command == "python" else [sys.executable, "-m", command]
             printed = _run([*module, *arguments], directory)
@@ -134,11 +136,11 @@ def _make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def _is_ours(requirement: str) -> bool:
-    """Tell whether pip can be asked for it: activebase, with extras that exist."""
+def _can_be_installed(requirement: str) -> bool:
+    """Tell whether it is this project, with extras that exist."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    found = re.fullmatch(r"activebase(?:\[([\w,]+)\])?", requirement)
+    found = re.fullmatch(r"\.(?:\[([\w,]+)\])?", requirement)
     extras = found[1].split(",") if found and found[1] else []
     return bool(found) and set(extras) <= set(setup["options.extras_require"])
 
@@ -221,14 +223,18 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 API = DOCS / "reference" / "api.md"
 
 
-def _entries(text: str) -> dict[str, str]:
-    """Return what stands in backquotes at the start of a heading or a table's row, by name."""
-    found = re.findall(r"^(?:###? |\| )`([\w.]+)([^`]*)`", text, re.MULTILINE)
-    return dict(found)
+def _headings(text: str) -> dict[str, str]:
+    """Return what stands in backquotes in headings: by name, what is in parentheses."""
+    return dict(re.findall(r"^### `(\w+)([^`]*)`", text, re.MULTILINE))
+
+
+def _rows(text: str) -> dict[str, str]:
+    """Return what stands in backquotes at the start of tables' rows: by name, the rest."""
+    return dict(re.findall(r"^\| `(\w+)([^`]*)`", text, re.MULTILINE))
 
 
 def _section(name: str) -> str:
-    found = re.search(rf"^## `{name}`.*?(?=^## |\Z)", API.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^### `{name}`.*?(?=^##|\Z)", API.read_text(), re.MULTILINE | re.DOTALL)
     assert found, f"api.md has no section on {name}"
     return found[0]
 
@@ -242,8 +248,8 @@ def _signature(function: Callable[..., Any]) -> str:
 
 
 def test_the_reference_has_every_public_name() -> None:
-    known = set(_entries(API.read_text()))
-    errors = set(_entries((DOCS / "reference" / "errors.md").read_text()))
+    known = set(_headings(API.read_text()))
+    errors = set(_rows((DOCS / "reference" / "errors.md").read_text()))
     assert known | errors >= set(activebase.__all__)
     assert known >= {"ActiveBase", "manual_commit", "read_only_view"}
     assert known >= {"ActiveTask", "celery_init_app"}
@@ -265,7 +271,7 @@ FUNCTIONS: list[Callable[..., Any]] = [
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 def test_the_reference_gives_the_signature_of_the_function(function: Callable[..., Any]) -> None:
-    assert _entries(API.read_text())[function.__name__] == _signature(function)
+    assert _headings(API.read_text())[function.__name__] == _signature(function)
 
 
 CLASSES: list[type] = [
@@ -285,7 +291,7 @@ INTERNAL = {
 
 @pytest.mark.parametrize("of", CLASSES, ids=lambda of: of.__name__)
 def test_the_reference_lists_the_methods_of_the_class(of: type) -> None:
-    rows = _entries(_section(of.__name__))
+    rows = _rows(_section(of.__name__))
     own = {name: value for name, value in vars(of).items() if not name.startswith("_")}
     own = {name: own[name] for name in own.keys() - INTERNAL.get(of.__name__, set())}
     assert rows.keys() >= own.keys()
@@ -312,7 +318,7 @@ def test_the_reference_tells_what_every_error_is_and_its_status() -> None:
     actual = {
         name: (
             {base.__name__ for base in error.__bases__},
-            str(getattr(error, "status", None) or "–"),
+            str(getattr(error, "status", None) or "none"),
         )
         for name, error in _errors().items()
     }
@@ -321,10 +327,10 @@ def test_the_reference_tells_what_every_error_is_and_its_status() -> None:
 
 def test_the_reference_lists_the_settings() -> None:
     text = (DOCS / "reference" / "settings.md").read_text()
-    rows = _entries(text)
+    rows = _rows(text)
     source = (ROOT / "activebase" / "flask.py").read_text()
     keys = set(re.findall(r'"((?:ACTIVEBASE|SQLALCHEMY)_[A-Z_]+)"', source))
-    assert {name for name in rows if name.isupper()} == keys
+    assert {name for name in rows if name.isupper() and "_" in name} == keys
     options = inspect.signature(activebase.configure).parameters
     assert rows.keys() >= options.keys()
     pragmas = dict(re.findall(r"^\| `PRAGMA (\w+)` \| `(\w+)` \|", text, re.MULTILINE))

@@ -1,11 +1,12 @@
 """What really happened, written down below SQLAlchemy, in whatever process it happened."""
 
+import ctypes
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from sqlalchemy import event, make_url
@@ -17,32 +18,31 @@ class Witness:
 
     Args:
         url: The database.
-        log: A file; a worker process and the test that reads may have a witness each on the same.
+        directory: Where it writes; a worker process and the test share one.
     """
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, directory: Path) -> None:
+        self.directory = directory
         self._url = make_url(url)
-        self.log = log
-        self.log.touch()
-        self._fd: int | None = None
+        self._notes = directory / "notes.log"
+        self._notes.touch()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch every connection that an engine of this process opens inside the block."""
-        self._fd = os.open(self.log, os.O_WRONLY | os.O_APPEND)
+    def watch(self) -> None:
+        """Watch every connection that an engine of this process opens from now on."""
         event.listen(Pool, "connect", self._watch)
-        try:
-            yield
-        finally:
-            event.remove(Pool, "connect", self._watch)
-            # The descriptor stays open: a connection that is left may write to it.
+
+    def leave(self) -> None:
+        """Watch no further ones."""
+        event.remove(Pool, "connect", self._watch)
 
     def _watch(self, raw: Any, record: object) -> None:
         if isinstance(raw, sqlite3.Connection):
             raw.set_trace_callback(self._note_statement)
-        else:
-            # libpq writes the protocol down: what the server answers to COMMIT is certain.
-            raw.pgconn.trace(self._fd)
+            return
+        # libpq writes the protocol down: what the server answers to COMMIT is certain. A file for
+        # each connection, open as long as the process lives: libpq never says when it is done.
+        path = self.directory / f"{uuid4().hex}.trace"
+        raw.pgconn.trace(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
 
     def _note_statement(self, statement: str) -> None:
         if statement.strip(" ;").upper() in ("COMMIT", "END"):
@@ -50,28 +50,45 @@ class Witness:
 
     def note(self, what: str) -> None:
         """Write a line of one's own."""
-        with self.log.open("a") as log:
-            log.write(f"noted {what}\n")
+        with self._notes.open("a") as notes:
+            notes.write(f"{what}\n")
 
-    @property
-    def lines(self) -> list[str]:
-        """All lines so far."""
-        return self.log.read_text(errors="replace").splitlines()
-
-    @property
-    def commits(self) -> int:
-        """The COMMITs so far; on SQLite those that were asked for, on PostgreSQL those done."""
-        answered = 'CommandComplete\t "COMMIT"'
-        return sum(line == "noted COMMIT" or line.endswith(answered) for line in self.lines)
-
-    def noted(self) -> list[str]:
-        """Return what `note()` was told, COMMITs left out."""
-        told = [line.removeprefix("noted ") for line in self.lines if line.startswith("noted ")]
-        return [line for line in told if line != "COMMIT"]
+    def flush(self) -> None:
+        """Write out what libpq still holds back, in the process that was watched."""
+        ctypes.CDLL(None).fflush(None)
 
     def forget(self) -> None:
         """Begin anew."""
-        os.truncate(self.log, 0)
+        for path in self._files:
+            os.truncate(path, 0)
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing was sent to the database, nothing was noted."""
+        return not any(path.stat().st_size for path in self._files)
+
+    @property
+    def noted(self) -> list[str]:
+        """What `note()` was told, COMMITs left out."""
+        return [line for line in self._lines(self._notes) if line != "COMMIT"]
+
+    @property
+    def commits(self) -> int:
+        """The COMMITs so far: on SQLite those that were sent, on PostgreSQL those done."""
+        answer = 'CommandComplete\t "COMMIT"'
+        return sum(
+            line == "COMMIT" or line.endswith(answer)
+            for path in self._files
+            for line in self._lines(path)
+        )
+
+    @property
+    def _files(self) -> list[Path]:
+        return [self._notes, *self.directory.glob("*.trace")]
+
+    @staticmethod
+    def _lines(path: Path) -> list[str]:
+        return path.read_text(errors="replace").splitlines()
 
     def scalar(self, sql: str) -> Any:
         """Return the first value of a query on a second connection: only what is committed."""

@@ -1,0 +1,405 @@
+"""The journal: what a session has written in its open transaction, and may still write.
+
+Every session of ours has a `Journal`, in `Session.info` and, while a transaction is open, in
+`Connection.info`. Session events (guards.py) and the engine's events (engines.py) report to it what
+happens; it counts the writes of the root transaction and of every savepoint, and refuses
+
+* writes in a read-only unit, after the unit's end, and after writes were lost;
+* commits by anyone but the boundary.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.orm import Session, SessionTransaction
+
+from .engines import JOURNAL, Kind, is_aborted, is_in_transaction
+from .errors import (
+    DeadlockDetected,
+    LostWritesError,
+    NestedUnitError,
+    ReadOnlyError,
+    StrayCommitError,
+    StrayCommitWarning,
+    UnitOfWorkError,
+    WriteAfterCommitError,
+)
+
+if TYPE_CHECKING:
+    from .unit import UnitOfWork
+
+log = logging.getLogger("activebase")
+
+Callback = Callable[[], object]
+
+
+class Level:
+    """The writes of a root transaction or of one savepoint, and what waits for its commit."""
+
+    __slots__ = ("callbacks", "error", "fate", "handling", "writes")
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.callbacks: list[tuple[Callback, bool]] = []  # of on_commit(), with robust=
+        self.error: BaseException | None = None  # the first failure in it
+        self.handling = sys.exc_info()[1]  # what was being handled already when it was opened
+        #: "released" or "undone" by itself, "ended" together with the transaction around it.
+        self.fate: Literal["open", "released", "undone", "ended"] = "open"
+
+
+class Journal:
+    """What the session of one scope has written in its open transaction, level by level.
+
+    ``unit`` is the unit of work whose rules hold, None for a session outside of units.
+    """
+
+    def __init__(self, unit: UnitOfWork | None = None) -> None:
+        self.unit = unit
+        self.levels = [Level()]
+        self.lost: UnitOfWorkError | None = None  # why the unit must not commit
+        self.committing = False  # a commit that is allowed is on its way
+        self.ending = False  # and it is the boundary's
+        self.commit_sent = False
+        self.is_committed = False
+        self.committed = 0  # writes of transactions that are committed
+        self.connections: list[Connection] = []
+        self.written: set[Connection] = set()
+        self.held = False  # locks or settings that a rollback would give up without a word
+        self.flushing: int | None = None  # writes of the level when the flush began
+        self._root_committed = False
+        self._accused: SessionTransaction | None = None
+
+    @property
+    def writes(self) -> int:
+        """Statements that wrote, and are neither committed nor undone."""
+        return sum(level.writes for level in self.levels)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the rules of a unit of work hold."""
+        return self.unit is not None and self.unit.state == "open"
+
+    # -- asked before ----------------------------------------------------------------------
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether anything may be written now."""
+        unit = self.unit
+        return self.lost is None and (unit is None or (unit.state == "open" and not unit.read_only))
+
+    def check_write(self) -> None:
+        """Raise if nothing may be written now."""
+        unit = self.unit
+        if self.takes_writes:
+            return
+        if unit is not None and unit.state != "open":
+            raise WriteAfterCommitError(
+                f"A write after {unit.name} has ended ({unit.state}): nothing would ever commit "
+                "it. Write before the unit ends, or open one here: `with unit_of_work():`."
+            )
+        if unit is not None and unit.read_only:
+            raise ReadOnlyError(
+                f"A write inside {unit.name}, which is read-only. Move it out, or open the unit "
+                "without read_only."
+            )
+        raise self.lost_error()
+
+    def lost_error(self) -> UnitOfWorkError:
+        """Return the error that dooms the unit, a new one for each time it is raised."""
+        assert self.lost is not None
+        error = type(self.lost)(*self.lost.args)
+        error.__cause__ = self.lost.__cause__
+        return error
+
+    def before_statement(self, kind: Kind, conn: Connection) -> None:
+        """Refuse a statement that must not be sent; count a write, until it fails."""
+        if conn in self.written and not is_in_transaction(conn):
+            self.ended_elsewhere()
+        if kind is Kind.WRITE:
+            self.check_write()
+            self.levels[-1].writes += 1
+            self.written.add(conn)
+        elif kind is Kind.HOLD:
+            self.held = True
+        elif kind is Kind.ROLLBACK:
+            self.give_up()
+        elif kind is Kind.COMMIT and self.is_open:
+            raise self._stray("A textual COMMIT")
+
+    def take_back(self) -> None:
+        """The write that was just counted has failed."""
+        level = self.levels[-1]
+        level.writes = max(0, level.writes - 1)
+
+    def before_session_commit(self, *, to_root: bool) -> None:
+        """Refuse a stray commit, and the release of a savepoint with lost writes in it."""
+        unit = self.unit
+        if self.committing or unit is None or unit.state != "open":
+            return
+        if not to_root:
+            self.check_release()
+            return
+        policy = "allow" if unit.commits_allowed else unit.registry.stray_commits
+        if policy == "raise":
+            raise self._stray("session.commit()")
+        if policy == "warn":
+            warnings.warn(str(self._stray("session.commit()")), StrayCommitWarning, stacklevel=6)
+        if self.lost is not None:
+            raise self.lost_error()
+        self.committing = True
+
+    def check_release(self) -> None:
+        """Raise if the innermost savepoint holds half of what it should."""
+        level = self.levels[-1]
+        if level.error is not None and level.writes:
+            raise lost_writes(level.writes, "the savepoint", level.error)
+
+    def before_commit_of(self, conn: Connection) -> None:
+        """Refuse COMMIT to anyone but the boundary; ``conn`` is about to send it."""
+        if not self.is_open:
+            return
+        if not self.committing:
+            stray = self._stray("connection.commit()")
+            self.transaction_ended(stray)
+            raise stray
+        # Raw cursors and the server go around every event, and COMMIT would succeed all the same.
+        if not all(is_in_transaction(mine) and not is_aborted(mine) for mine in self.written):
+            self.ended_elsewhere()
+        self.commit_sent = True
+
+    def _stray(self, what: str) -> StrayCommitError:
+        assert self.unit is not None
+        return StrayCommitError(
+            f"{what} inside {self.unit.name}: only the boundary commits, once, at its end. Remove "
+            "the commit; `with unit_of_work(independent=True):` is for what must be kept whatever "
+            "happens, `with allow_commit():` for code that can't be changed."
+        )
+
+    def begin_of_sqlite(self, conn: Connection) -> str:
+        """Return how to begin: a unit that may write takes the lock at once."""
+        if conn in self.written:
+            self.ended_elsewhere()
+        if self.unit is None or not self.is_open or not self.takes_writes:
+            return "BEGIN"
+        holder = self.unit.lock_holder(conn)
+        if holder is not None:
+            raise waits_for_itself(self.unit.name, holder)
+        return "BEGIN IMMEDIATE"
+
+    def holds_sqlite_lock(self, conn: Connection | None = None) -> bool:
+        """Tell whether this session has SQLite's write lock (of ``conn``'s database)."""
+        may_write = self.writes if self.unit is None else not self.unit.read_only
+        return bool(may_write) and any(
+            mine.dialect.name == "sqlite" and (conn is None or mine.engine.pool is conn.engine.pool)
+            for mine in self.connections
+        )
+
+    def setup_of(self, dialect: str) -> str | None:
+        """Return the statement that gives a server's transaction what the unit asked for."""
+        if self.unit is None or dialect == "sqlite":
+            return None
+        modes = []
+        if self.unit.isolation_level:
+            modes.append(f"ISOLATION LEVEL {self.unit.isolation_level}")
+        if self.unit.read_only:
+            modes.append("READ ONLY")
+        return f"SET TRANSACTION {', '.join(modes)}" if modes else None
+
+    # -- told afterwards -------------------------------------------------------------------
+
+    def failed(self, context: ExceptionContext, error: BaseException) -> None:
+        """Note what a failed statement, or a lost connection, has undone."""
+        of_driver = isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
+        conn = context.connection
+        if not self.is_open or self.committing or conn is None:
+            return
+        if not (of_driver or context.is_disconnect):
+            return
+        self.flush_failed()
+        many = getattr(context.execution_context, "executemany", False)
+        in_savepoint = len(self.levels) > 1 or conn.in_nested_transaction()
+        if in_savepoint and not _ends_transaction(context, error):
+            level = self.levels[-1]
+            level.error = level.error or error
+            level.writes += int(many)  # some of its rows may be there
+            return
+        self.transaction_ended(error, failed=True)
+        if not context.is_disconnect and (many or is_aborted(conn)):
+            # PostgreSQL refuses everything now, and would turn COMMIT into ROLLBACK; others keep
+            # half of the rows. Nothing had been written before, or the unit is doomed.
+            self._roll_back(conn)
+
+    def _roll_back(self, conn: Connection) -> None:
+        raw: Any = conn.connection.dbapi_connection
+        try:
+            raw.rollback()
+            if setup := self.setup_of(conn.dialect.name):
+                raw.cursor().execute(setup)
+        except conn.dialect.loaded_dbapi.Error:
+            log.warning("ROLLBACK failed after a failed statement", exc_info=True)
+
+    def flush_failed(self) -> None:
+        """What the flush that fails had sent so far is no write that had succeeded before."""
+        if self.flushing is not None:
+            self.levels[-1].writes = self.flushing
+
+    def transaction_ended(self, cause: BaseException | None, *, failed: bool = False) -> None:
+        """The whole transaction is undone: if anything is lost with it, the unit is doomed.
+
+        Args:
+            failed: by an error, not by someone who asked for it.
+        """
+        writes = self.writes
+        if self.unit is not None and self.is_open and self.lost is None:
+            cause = cause or sys.exc_info()[1]
+            if writes:
+                self.lost = lost_writes(writes, self.unit.name, cause)
+            elif failed and (self.held or self._has_snapshot()):
+                self.lost = lost_writes(0, self.unit.name, cause)
+        for level in self.levels:
+            level.writes = 0
+        self.written.clear()
+        self.held = False
+
+    def _has_snapshot(self) -> bool:
+        level = self.unit.isolation_level if self.unit is not None else None
+        on_server = any(conn.dialect.name != "sqlite" for conn in self.connections)
+        return on_server and level in ("REPEATABLE READ", "SERIALIZABLE")
+
+    def ended_elsewhere(self) -> None:
+        """Someone ended the transaction around the session; raises for the unit."""
+        self.transaction_ended(_ElsewhereError("the driver reports no open transaction"))
+        if self.is_open and self.lost is not None:
+            raise self.lost_error()
+
+    def give_up(self) -> None:
+        """Someone asks for a rollback of everything: callbacks go with it, and the unit may be."""
+        self.transaction_ended(None)
+        for level in self.levels:
+            level.callbacks.clear()
+
+    def savepoint_opened(self) -> None:
+        self.levels.append(Level())
+
+    def savepoint_ended(self, transaction: SessionTransaction) -> None:
+        """Hand what is left of a savepoint to the level around it."""
+        level = self.levels.pop()
+        around = self.levels[-1]
+        if level.fate == "open":
+            level.fate = "ended"
+            around.writes += level.writes  # which are lost with those around them
+        elif level.fate == "released":
+            around.writes += level.writes
+            around.callbacks += level.callbacks
+        elif self.is_open and self.lost is None and _is_swallowed(level):
+            # Unless it was rolled back by intent, as `rolled_back_by_intent()` will hear.
+            self.lost = lost_writes(level.writes, "a savepoint", level.error)
+            self._accused = transaction
+
+    def rolled_back_by_intent(self, transaction: SessionTransaction) -> None:
+        """Someone called rollback() on a savepoint."""
+        if transaction is self._accused:
+            self.lost = self._accused = None
+
+    def root_ended(self) -> None:
+        """The root transaction is over, by COMMIT or otherwise."""
+        if self._root_committed:
+            self.committed += self.writes
+        else:
+            self.transaction_ended(None)
+        root = Level()
+        root.callbacks = self.levels[0].callbacks
+        self.levels = [root]
+        for conn in self.connections:
+            if not conn.closed and not conn.invalidated and conn.info.get(JOURNAL) is self:
+                del conn.info[JOURNAL]  # of a connection that did not go back to its pool
+        self.connections = []
+        self.written.clear()
+        self.held = False
+        committed, self._root_committed = self._root_committed, False
+        self.committing = self.commit_sent = False
+        if self.unit is None and root.callbacks:
+            if committed:
+                self.run_callbacks("The transaction")
+            root.callbacks.clear()
+
+    def root_committed(self) -> None:
+        """COMMIT has returned."""
+        self._root_committed = True
+        self.is_committed = self.ending
+
+    # -- on_commit -------------------------------------------------------------------------
+
+    def run_callbacks(self, name: str) -> None:
+        """Run what `on_commit()` has registered; callbacks may register more."""
+        failure: Exception | None = None
+        callbacks = self.levels[0].callbacks
+        while callbacks:
+            callback, robust = callbacks.pop(0)
+            try:
+                callback()
+            except Exception as error:
+                if robust or failure is not None:
+                    log.exception("%s is committed, but a callback failed", name)
+                else:
+                    failure = error
+        if failure is not None:
+            raise failure
+
+
+class _ElsewhereError(Exception):
+    """The cause of lost writes where no one has raised anything."""
+
+
+def lost_writes(writes: int, where: str, cause: BaseException | None) -> LostWritesError:
+    """Return the error for writes (0: locks and a snapshot) of ``where`` that were undone."""
+    what = "1 write" if writes == 1 else f"{writes} writes" if writes else "Locks or a snapshot"
+    if isinstance(cause, _ElsewhereError):
+        why = "behind the session, through a raw cursor or by the server"
+    else:
+        why = f"after {type(cause).__name__}" if cause else "by session.rollback() or close()"
+    error = LostWritesError(
+        f"{what} of {where} had succeeded and were undone {why}, so it can't be committed: half "
+        "of it is missing. Let the error pass, or put what may fail into `with atomic():`."
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _is_swallowed(level: Level) -> bool:
+    """Tell whether a savepoint's writes are undone while no exception tells anyone."""
+    was_told = sys.exc_info()[1] is not level.handling
+    return level.error is not None and level.writes > 0 and not was_told
+
+
+def waits_for_itself(name: str, holder: str) -> NestedUnitError:
+    """Return the error for a unit that SQLite, with its one writer, would never let begin."""
+    return NestedUnitError(
+        f"{name} would wait for {holder}: that holds the write lock of this SQLite database until "
+        "it ends. Open it before or after that one, join it (`with unit_of_work():`), or use a "
+        "database with row locks."
+    )
+
+
+def _ends_transaction(context: ExceptionContext, error: BaseException) -> bool:
+    """Tell whether the failure undid the transaction, savepoints and all."""
+    if context.is_disconnect or context.connection is None:
+        return True
+    if context.dialect.name == "sqlite":
+        return not is_in_transaction(context.connection)
+    return isinstance(error, DeadlockDetected) and context.dialect.name in ("mysql", "mariadb")
+
+
+def journal_of(session: Session) -> Journal:
+    """Return the session's journal; one outside of units gets its own."""
+    journal: Journal | None = session.info.get(JOURNAL)
+    if journal is None:
+        journal = session.info[JOURNAL] = Journal()
+    return journal

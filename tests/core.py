@@ -1,0 +1,55 @@
+"""What the tests of the core share, beside the fixtures in tests/core_fixtures.py."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import Context
+from typing import Any
+
+import pytest
+
+from tests.databases import Database
+from tests.workers import ROOT
+
+#: For a test that takes `database` but is about one of the two.
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+class Undone(Exception):
+    """What a test raises to have a unit, or a savepoint, rolled back."""
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Expect that `Undone` leaves the block."""
+    try:
+        yield
+    except Undone:
+        return
+    raise AssertionError("the block has ended without Undone")
+
+
+def names(database: Database) -> list[str]:
+    """Return the names of the members that are committed."""
+    return [name for (name,) in database.rows("SELECT name FROM member ORDER BY id")]
+
+
+def run_python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program in a process of its own; return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def in_thread(function: Callable[[], Any], context: Context | None = None) -> Any:
+    """Run a function in a thread that ends; return its result."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(context.run if context else Context().run, function).result()

@@ -1,0 +1,255 @@
+"""UnitOfWork: the state machine with four calls."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, text
+
+from activebase import (
+    ConnectionLost,
+    LostWritesError,
+    UniqueViolation,
+    UnitOfWork,
+    UnitOfWorkError,
+    atomic,
+    current_unit,
+    on_commit,
+    session,
+    unit_of_work,
+)
+from tests.core import names, on_postgres
+from tests.databases import Database
+from tests.models import Member
+
+pytest_plugins = ["tests.core_fixtures"]
+
+
+def checked_out(engine: Engine) -> int:
+    count: int = engine.pool.checkedout()  # type: ignore[attr-defined]  # of a QueuePool
+    return count
+
+
+def kill_connection(database: Database) -> None:
+    """Have the server close the connection of the session."""
+    pid = session.scalar(text("SELECT pg_backend_pid()"))
+    database.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+
+
+def test_goes_from_open_to_committed(engine: Engine, database: Database) -> None:
+    unit = UnitOfWork.begin(name="import")
+    assert current_unit() is unit
+    assert (unit.state, unit.writes, unit.attempt, unit.read_only) == ("open", 0, 1, False)
+    assert repr(unit) == "<UnitOfWork 'import': open>"
+    Member(name="ada").save()
+    assert unit.writes == 1
+    assert names(database) == []
+    unit.commit()
+    assert (unit.state, unit.writes) == ("committed", 1)
+    assert names(database) == ["ada"]
+    unit.close()
+    assert current_unit() is None
+    assert checked_out(engine) == 0
+
+
+def test_goes_from_open_to_rolled_back(engine: Engine, database: Database) -> None:
+    unit = UnitOfWork.begin()
+    Member(name="ada").save()
+    unit.rollback()
+    assert (unit.state, unit.writes) == ("rolled back", 0)
+    unit.rollback()
+    unit.close()
+    assert names(database) == []
+
+
+def test_rolls_back_what_is_open_when_closed(engine: Engine, database: Database) -> None:
+    unit = UnitOfWork.begin()
+    Member(name="ada").save()
+    unit.close()
+    unit.close()
+    assert unit.state == "rolled back"
+    assert names(database) == []
+    assert checked_out(engine) == 0
+
+
+def test_undoes_nothing_by_a_rollback_after_the_commit(engine: Engine, database: Database) -> None:
+    unit = UnitOfWork.begin()
+    Member(name="ada").save()
+    unit.commit()
+    unit.rollback()
+    unit.close()
+    assert unit.state == "committed"
+    assert names(database) == ["ada"]
+
+
+@pytest.mark.parametrize("end", [UnitOfWork.commit, UnitOfWork.rollback])
+@pytest.mark.parametrize("late", [UnitOfWork.commit, lambda unit: unit.doom("late")])
+def test_refuses_to_commit_or_doom_what_has_ended(
+    engine: Engine, end: Callable[[UnitOfWork], None], late: Callable[[UnitOfWork], None]
+) -> None:
+    unit = UnitOfWork.begin()
+    end(unit)
+    with pytest.raises(UnitOfWorkError, match="has ended"):
+        late(unit)
+    unit.close()
+
+
+def test_never_joins(engine: Engine, database: Database) -> None:
+    outer = UnitOfWork.begin(name="outer")
+    inner = UnitOfWork.begin(name="inner")
+    assert current_unit() is inner
+    Member(name="ada").save()
+    inner.commit()
+    inner.close()
+    assert names(database) == ["ada"]
+    assert current_unit() is outer
+    Member(name="bob").save()
+    outer.close()
+    assert names(database) == ["ada"]
+
+
+def test_restores_the_scope_when_units_end_out_of_order(engine: Engine, database: Database) -> None:
+    outer = UnitOfWork.begin()
+    inner = UnitOfWork.begin()
+    outer.close()
+    assert current_unit() is inner
+    inner.close()
+    assert current_unit() is None
+
+
+def test_ends_in_a_rollback_when_the_last_flush_fails(engine: Engine, database: Database) -> None:
+    unit = UnitOfWork.begin()
+    Member(name="ada").save()
+    session.add(Member(name="ada"))
+    with pytest.raises(UniqueViolation):
+        unit.commit()
+    assert unit.state == "rolled back"
+    unit.close()
+    assert names(database) == []
+    assert checked_out(engine) == 0
+
+
+def test_stays_rolled_back_after_a_refused_commit(engine: Engine, database: Database) -> None:
+    unit = UnitOfWork.begin()
+    Member(name="ada").save()
+    session.rollback()
+    with pytest.raises(LostWritesError, match=r"session\.rollback\(\)"):
+        unit.commit()
+    assert unit.state == "rolled back"
+    unit.close()
+    assert names(database) == []
+
+
+def test_tells_the_log_why_a_doomed_unit_is_rolled_back(
+    engine: Engine, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "activebase"), unit_of_work() as unit:
+        Member(name="ada").save()
+        unit.doom("the client went away")
+    assert "the client went away" in caplog.text
+    assert unit.state == "rolled back"
+    assert names(database) == []
+
+
+def test_counts_the_writes_that_stand(engine: Engine) -> None:
+    with unit_of_work() as unit:
+        session.execute(text("INSERT INTO member (name) VALUES ('ada')"))
+        Member(name="bob").save()
+        savepoint = session.begin_nested()
+        Member(name="cyd").save()
+        assert unit.writes == 3
+        savepoint.rollback()
+        assert unit.writes == 2
+        Member.query.all()
+        assert unit.writes == 2
+
+
+# Connections that are gone
+
+
+@on_postgres
+def test_hides_no_error_behind_a_rollback_that_fails(
+    engine: Engine, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ZeroDivisionError("the first error")
+
+    def work() -> None:
+        with unit_of_work():
+            Member(name="ada").save()
+            kill_connection(database)
+            raise error
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        work()
+    assert caught.value is error
+    assert names(database) == []
+    assert checked_out(engine) == 0
+    with unit_of_work():
+        Member(name="bob").save()
+    assert names(database) == ["bob"]
+
+
+@on_postgres
+def test_reports_a_connection_that_is_lost_before_a_statement(
+    engine: Engine, database: Database
+) -> None:
+    unit = UnitOfWork.begin()
+    Member(name="ada").save()
+    kill_connection(database)
+    with pytest.raises(ConnectionLost) as caught:
+        Member(name="bob").save()
+    assert caught.value.connection_invalidated
+    with pytest.raises(LostWritesError) as refused:
+        unit.commit()
+    assert refused.value.__cause__ is caught.value
+    unit.close()
+    assert names(database) == []
+    assert checked_out(engine) == 0
+
+
+@on_postgres
+def test_goes_on_with_a_new_connection_when_nothing_was_lost_with_the_old(
+    engine: Engine, database: Database
+) -> None:
+    with unit_of_work():
+        kill_connection(database)
+        with pytest.raises(ConnectionLost):
+            Member.query.all()
+        session.rollback()
+        Member(name="ada").save()
+    assert names(database) == ["ada"]
+
+
+@on_postgres
+def test_reports_a_connection_that_is_lost_at_the_last_flush_as_lost(
+    engine: Engine, database: Database
+) -> None:
+    unit = UnitOfWork.begin()
+    Member(name="ada").save()
+    session.add(Member(name="bob"))
+    with session.no_autoflush:
+        kill_connection(database)
+    on_commit(lambda: pytest.fail("nothing was committed"))
+    with pytest.raises(ConnectionLost):
+        unit.commit()
+    unit.close()
+    assert names(database) == []
+
+
+@on_postgres
+def test_dooms_the_unit_when_the_connection_is_lost_inside_a_savepoint(
+    engine: Engine, database: Database
+) -> None:
+    def work() -> None:
+        with unit_of_work():
+            Member(name="ada").save()
+            with pytest.raises(ConnectionLost), atomic():
+                kill_connection(database)
+                Member(name="bob").save()
+            with pytest.raises(LostWritesError):
+                Member(name="cyd").save()
+
+    with pytest.raises(LostWritesError):
+        work()
+    assert names(database) == []
+    assert checked_out(engine) == 0
