@@ -30,6 +30,7 @@ from .errors import (
     models,
 )
 from .query import QueryProperty
+from .session import registry_of
 from .session import session as global_session
 
 #: Names every constraint, so that migrations and error messages can speak of it.
@@ -60,6 +61,8 @@ class MyBase:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         models.add(cls)
+        if isinstance(own := vars(cls).get("session"), scoped_session):
+            registry_of(own)  # so that its sessions are guarded before the first boundary, too
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -80,6 +83,7 @@ class MyBase:
         Effect: flush: its key and its defaults are set, nothing is committed.
         """
         session = _session_of(type(self))
+        session.flush()  # what others have left: it must not be undone with a failure of this one
         session.add(self)
         session.flush()
         return self
@@ -111,12 +115,17 @@ class MyBase:
         if data is not None and only is not None:
             values = {name: data[name] for name in only if name in data} | values
         _check_names(type(self), values)
+        session = _session_of(type(self))
+        session.flush()  # as in save()
         _assign(self, values)
-        return self.save()
+        session.add(self)
+        session.flush()
+        return self
 
     def delete(self) -> None:
         """Delete the record and flush. Effect: flush."""
         session = _session_of(type(self))
+        session.flush()  # as in save()
         session.delete(self)
         session.flush()
 
@@ -219,7 +228,7 @@ class MyBase:
         columns = [prop.key for prop in mapper.column_attrs if not prop.deferred]
         names = [*(columns if only is None else only), *include]
         for name in (*names, *exclude):
-            if not hasattr(type(self), name):
+            if callable(getattr(type(self), name, callable)):  # a method, or not there
                 raise _unknown(type(self), name, [*mapper.all_orm_descriptors.keys()])
         return {name: _plain(getattr(self, name)) for name in names if name not in exclude}
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, states
 from celery.backends.base import DisabledBackend
+from celery.exceptions import Retry
 from celery.result import AsyncResult
 from celery.signals import task_postrun
 from celery.utils import uuid
+from kombu.serialization import dumps
 from sqlalchemy.orm import scoped_session
 
 from .errors import TransientError
 from .session import registry_of
-from .unit import current_unit
+from .unit import UnitOfWork
 from .unit_of_work import Unit, backoff, on_commit
 
 if TYPE_CHECKING:
@@ -49,18 +51,24 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         request.activebase_running = True
         try:
             return self._run_traced(args, kwargs)
-        except TransientError as error:
-            if current_unit(self.session) is not None:
-                raise  # a joined unit is the outer boundary's to repeat
-            self._run_again(error)
         finally:
             request.activebase_running = False
 
     def _run_traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with Unit(session=self.session, name=str(self.name), attempt=self.request.retries + 1):
-            result = self.run(*args, **kwargs)
-            self._check_result(result)
-            return result
+        attempt = self.request.retries + self._transient_retries_so_far() + 1
+        unit: UnitOfWork | None = None
+        try:
+            with Unit(session=self.session, name=str(self.name), attempt=attempt) as unit:
+                result = self.run(*args, **kwargs)
+                self._check_result(result)
+                return result
+        except TransientError as error:
+            # A joined unit is the outer boundary's to repeat; after a commit only a callback can
+            # have raised.
+            is_undone = unit is None or (unit.closed and unit.state == "rolled back")
+            if not is_undone or self._transient_retries_so_far() >= self.transient_retries:
+                raise
+            self._run_again(error)
 
     def _check_result(self, result: Any) -> None:
         """Raise if the result can't be sent on: once the unit is committed it would be too late."""
@@ -72,24 +80,31 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         if is_stored or request.callbacks or request.chain:
             self.backend.encode(self.backend.encode_result(result, states.SUCCESS))
 
+    def _transient_retries_so_far(self) -> int:
+        return int((self.request.headers or {}).get(_TRANSIENT_RETRIES, 0))
+
     def _run_again(self, error: TransientError) -> None:
-        headers = self.request.headers or {}
-        so_far = headers.get(_TRANSIENT_RETRIES, 0)
-        if so_far >= self.transient_retries:
-            raise error
-        raise self.retry(
-            exc=error,
-            countdown=backoff(so_far + 1),
-            # Celery's own count, and limit, is for what the task retries by itself.
-            max_retries=self.request.retries + 1,
-            headers={**headers, _TRANSIENT_RETRIES: so_far + 1},
+        """Publish the task again; Celery's own `retry()` would use up the task's own retries."""
+        request = self.request
+        so_far = self._transient_retries_so_far() + 1
+        countdown = backoff(so_far)
+        again = self.signature_from_request(
+            request,
+            countdown=countdown,
+            retries=request.retries,
+            headers={**(request.headers or {}), _TRANSIENT_RETRIES: so_far},
         )
+        if not request.is_eager:  # else apply() runs the signature itself
+            again.apply_async()
+        raise Retry(exc=error, when=countdown, is_eager=request.is_eager, sig=again) from error
 
     def delay_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Publish the task after the unit's commit; dropped when it is rolled back.
 
         Returns:
             the result, with the id that the task will have.
+        Raises:
+            TypeError, EncodeError: the arguments don't fit the task, or can't be sent.
         Source: Celery's `DjangoTask.delay_on_commit`.
         """
         return self.apply_async_on_commit(args, kwargs)
@@ -100,12 +115,22 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         """Publish the task with options after the unit's commit; see `delay_on_commit()`."""
         task_id = options.setdefault("task_id", uuid())
         args, kwargs = tuple(args or ()), dict(kwargs or {})
+        self._check_message(args, kwargs, options.get("serializer"))
 
         def publish() -> None:
             self.apply_async(args, kwargs, **options)
 
         on_commit(publish, session=self.session)
         return self.AsyncResult(task_id)
+
+    def _check_message(self, args: Any, kwargs: Any, serializer: str | None) -> None:
+        """Raise now for what can't be published: after the commit there is no one to tell."""
+        check: Any = self.__header__
+        if self.typing:
+            check(*args, **kwargs)
+        # A task with pydantic models for arguments turns them into plain data when it publishes.
+        if getattr(self, "_dump_pydantic_arguments", None) is None:
+            dumps((args, kwargs), serializer=serializer or self.serializer)
 
 
 def celery_init_app(app: Flask) -> Celery:

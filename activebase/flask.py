@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import flask
 from flask import Blueprint, Flask, current_app, g, got_request_exception, has_app_context, request
+from flask.globals import request_ctx
 from sqlalchemy import Engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 from werkzeug.exceptions import HTTPException, InternalServerError, default_exceptions
@@ -30,8 +32,10 @@ R = TypeVar("R")
 V = TypeVar("V", bound="Callable[..., Any] | Blueprint")
 Predicate = Callable[[flask.Response], bool]
 
-#: Where the scope of a request stands in its WSGI environ, which no other request shares.
-_SCOPE, _TIMING = "activebase.scope", "activebase.timing"
+#: The scope of each request, by its context. Not in the environ or the request: a context that was
+#: copied for a thread, or made from the same environ, shares those, and is another one's.
+_scopes: WeakKeyDictionary[object, Scope] = WeakKeyDictionary()
+_timings: WeakKeyDictionary[object, Timing] = WeakKeyDictionary()
 
 
 def _is_success(response: flask.Response) -> bool:
@@ -120,26 +124,28 @@ class _Boundary:
         app.dispatch_request = self._undoing(app.dispatch_request)  # type: ignore[method-assign]
         app.handle_user_exception = self.handle_user_exception  # type: ignore[method-assign]
         app.handle_exception = self.handle_exception  # type: ignore[method-assign]
-        # First of all that runs for a request, so that URL converters may load records. What ends
-        # the request is put first as well: Flask calls these in reverse order.
+        # Around all teardown functions: one of them may raise, and the rest are not called then.
+        self._do_teardown_request = app.do_teardown_request
+        app.do_teardown_request = self.tear_down  # type: ignore[method-assign]
+        # First of all that runs for a request, so that what comes before the view may load records.
+        # What ends the request is put first as well: Flask calls these in reverse order.
         app.url_value_preprocessors.setdefault(None, []).insert(0, self.begin)
         app.after_request_funcs.setdefault(None, []).insert(0, self.finish)
-        app.teardown_request_funcs.setdefault(None, []).insert(0, self.tear_down)
         app.teardown_appcontext_funcs.insert(0, _end_app_context)
 
     def begin(self, endpoint: str | None, values: dict[str, Any] | None) -> None:
         """Open the unit of the request."""
-        environ = request.environ
-        if not getattr(environ.get(_SCOPE), "closed", True):
+        context = _context()
+        if context in _scopes:
             return
         if self._app.debug:
-            environ[_TIMING] = Timing.start()
+            _timings[context] = Timing.start()
         if self._is_marked(endpoint, "activebase_manual"):
-            environ[_SCOPE] = scope = Scope(self.registry)
+            _scopes[context] = scope = Scope(self.registry)
             scope.enter()
             return
         methods = self._app.config["ACTIVEBASE_READ_ONLY_METHODS"]
-        environ[_SCOPE] = UnitOfWork.begin(
+        _scopes[context] = UnitOfWork.begin(
             session=self.scoped,
             read_only=request.method in methods
             or self._is_marked(endpoint, "activebase_read_only"),
@@ -160,24 +166,32 @@ class _Boundary:
                     response = self._answer(error)
             else:
                 unit.rollback()
-        if unit is not None and response.is_streamed and not response.direct_passthrough:
+        if unit is not None and unit.state == "committed" and _is_made_later(response):
             # The body is made after the unit's end: until it is, writes are still refused.
             response.response = _Streamed(response.response, unit)
-            request.environ[_SCOPE] = None
+            del _scopes[_context()]
             unit.release()
-        if timing := request.environ.pop(_TIMING, None):
+        if timing := _timings.pop(_context(), None):
             outcome = "manual" if unit is None else unit.state
             timing.tell(response, _request_name(), outcome, log=self._app.logger)
         return response
 
-    def tear_down(self, error: BaseException | None) -> None:
-        """Roll back what is open and close the session; may be called twice."""
-        scope = request.environ.pop(_SCOPE, None)
-        if isinstance(scope, UnitOfWork):
-            scope.close()
-        elif isinstance(scope, Scope):
-            scope.end(_request_name())
-            scope.leave()
+    def tear_down(self, *args: Any, **kwargs: Any) -> None:
+        """Roll back what is open and close the session, when all teardown functions have run.
+
+        May be called twice, and in a thread that has copied the context, which owns no scope.
+        """
+        scope = _scopes.pop(_context(), None)
+        try:
+            self._do_teardown_request(*args, **kwargs)
+        finally:
+            if isinstance(scope, UnitOfWork):
+                scope.close()
+            elif scope is not None:
+                try:
+                    scope.end(_request_name())
+                finally:
+                    scope.leave()
 
     def _undoing(self, function: Callable[[], R]) -> Callable[[], R]:
         def run() -> R:
@@ -226,7 +240,7 @@ class _Boundary:
         if status == 500:
             http: HTTPException = InternalServerError(original_exception=error)
         else:
-            http = default_exceptions[status](description=str(error))
+            http = default_exceptions[status](str(error) if status < 500 else None)
         http.__cause__ = error
         if status >= 500:
             got_request_exception.send(
@@ -288,8 +302,18 @@ def _request_name() -> str:
     return f"{request.method} {request.path}"
 
 
+def _context() -> object:
+    return request_ctx._get_current_object()  # type: ignore[attr-defined]  # of a LocalProxy
+
+
+def _is_made_later(response: flask.Response) -> bool:
+    # Flask's own error pages are generators as well, of a known length.
+    of_unknown_length = response.is_streamed and response.content_length is None
+    return of_unknown_length and not response.direct_passthrough
+
+
 def _unit_of_request() -> UnitOfWork | None:
-    scope = request.environ.get(_SCOPE)
+    scope = _scopes.get(_context())
     return scope if isinstance(scope, UnitOfWork) else None
 
 

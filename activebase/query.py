@@ -152,7 +152,7 @@ class Query(Select[Any], Generic[T]):
 def _key_criteria(mapper: Mapper[Any], pk: Any) -> list[ColumnElement[bool]]:
     names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
     if isinstance(pk, dict):
-        values = [pk[name] for name in names]
+        values = [pk[name] for name in names if name in pk]
     else:
         values = list(pk) if isinstance(pk, tuple | list) else [pk]
     if len(values) != len(names):

@@ -53,6 +53,7 @@ def _before(conn: Connection, cursor: Any, statement: str, *rest: Any) -> None:
 
 
 def _after(conn: Connection, cursor: Any, statement: str, *rest: Any) -> None:
-    if timing := _current.get():
+    timing = _current.get()
+    if timing and not statement.startswith("BEGIN"):  # which SQLite is sent, and no other
         timing.statements += 1
         timing.seconds += time.perf_counter() - timing._began

@@ -78,6 +78,9 @@ _BY_SQLITE_NAME: dict[str, type[DriverError]] = {
 #: Of sqlite3, psycopg and psycopg2.
 _UNSUPPORTED = ("Error binding parameter", "cannot adapt type", "can't adapt type")
 
+#: What a server says to a wrong name or password: trying again does not help.
+_REFUSED = re.compile("authentication failed|does not exist|no pg_hba.conf entry|no password")
+
 #: What is wrong, and what to do about it, behind "User: ".
 _ADVICE: dict[type[DriverError], str] = {
     UniqueViolation: "another row has the same {columns}; use another value or update that row",
@@ -123,7 +126,7 @@ def translate(context: ExceptionContext, *, committing: bool) -> Exception | Non
     if context.is_pre_ping or not _is_from_driver(context, original):
         return None
     if _sqlstate(original) == "25006" or _sqlite_name(original).startswith("SQLITE_READONLY"):
-        return ReadOnlyError("The database refused a write in a read-only transaction.")
+        return ReadOnlyError("The database refused a write: it, or the transaction, is read-only.")
     kind = _classify(context, original, committing=committing)
     if kind is None:
         return None
@@ -188,6 +191,8 @@ def _is_unsupported(context: ExceptionContext, original: BaseException) -> bool:
 
 
 def _is_server_down(context: ExceptionContext, original: BaseException) -> bool:
+    if _REFUSED.search(str(original)):
+        return False
     is_operational = isinstance(original, context.dialect.loaded_dbapi.OperationalError)
     return is_operational and context.dialect.name != "sqlite"
 
