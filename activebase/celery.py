@@ -130,7 +130,7 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
             check(*args, **kwargs)
         # A task with pydantic models for arguments turns them into plain data when it publishes.
         if getattr(self, "_dump_pydantic_arguments", None) is None:
-            dumps((args, kwargs), serializer=serializer or self.serializer)
+            dumps((args, kwargs), serializer=serializer or self.serializer)  # type: ignore[no-untyped-call]
 
 
 def celery_init_app(app: Flask) -> Celery:

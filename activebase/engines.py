@@ -119,7 +119,8 @@ def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None
     # retval=True only spares SQLAlchemy's wrapper around a listener without one.
     event.listen(engine, "before_cursor_execute", before, retval=True)
     event.listen(engine, "commit", _before_commit)
-    event.listen(engine, "checkin", _forget_journal)
+    if not isinstance(engine.pool, StaticPool):  # which shares its connection
+        event.listen(engine, "checkin", _forget_journal)
     if engine.dialect.name == "sqlite":
         engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: _CheckedInteger}
         event.listen(engine, "checkout", _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {})))

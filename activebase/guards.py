@@ -35,8 +35,7 @@ def _connected(session: Session, transaction: SessionTransaction, conn: Connecti
         conn.info.setdefault(JOURNAL, journal)
         journal.lost = unfit  # if the error is swallowed, what follows is refused as well
         raise journal.lost_error()
-    conn.info[JOURNAL] = journal
-    journal.connections.append(conn)
+    journal.connected(conn)
     if setup := journal.setup_of(conn.dialect.name):
         conn.exec_driver_sql(setup)
 

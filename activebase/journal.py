@@ -43,15 +43,15 @@ Callback = Callable[[], object]
 class Level:
     """The writes of a root transaction or of one savepoint, and what waits for its commit."""
 
-    __slots__ = ("callbacks", "error", "fate", "handling", "writes")
+    __slots__ = ("callbacks", "error", "fate", "handling", "is_over", "writes")
 
     def __init__(self) -> None:
         self.writes = 0
         self.callbacks: list[tuple[Callback, bool]] = []  # of on_commit(), with robust=
         self.error: BaseException | None = None  # the first failure in it
         self.handling = sys.exc_info()[1]  # what was being handled already when it was opened
-        #: "released" or "undone" by itself, "ended" together with the transaction around it.
-        self.fate: Literal["open", "released", "undone", "ended"] = "open"
+        self.fate: Literal["open", "released", "undone"] = "open"
+        self.is_over = False  # and nothing can be done about it any more
 
 
 class Journal:
@@ -70,6 +70,7 @@ class Journal:
         self.is_committed = False
         self.committed = 0  # writes of transactions that are committed
         self.connections: list[Connection] = []
+        self._infos: list[dict[Any, Any]] = []  # theirs
         self.written: set[Connection] = set()
         self.held = False  # locks or settings that a rollback would give up without a word
         self.flushing: int | None = None  # writes of the level when the flush began
@@ -285,15 +286,21 @@ class Journal:
         for level in self.levels:
             level.callbacks.clear()
 
+    def connected(self, conn: Connection) -> None:
+        """The transaction goes on on this connection, too."""
+        conn.info[JOURNAL] = self
+        self.connections.append(conn)
+        self._infos.append(conn.info)
+
     def savepoint_opened(self) -> None:
         self.levels.append(Level())
 
     def savepoint_ended(self, transaction: SessionTransaction) -> None:
         """Hand what is left of a savepoint to the level around it."""
         level = self.levels.pop()
+        level.is_over = True
         around = self.levels[-1]
-        if level.fate == "open":
-            level.fate = "ended"
+        if level.fate == "open":  # it ends with the transaction around it
             around.writes += level.writes  # which are lost with those around them
         elif level.fate == "released":
             around.writes += level.writes
@@ -317,10 +324,10 @@ class Journal:
         root = Level()
         root.callbacks = self.levels[0].callbacks
         self.levels = [root]
-        for conn in self.connections:
-            if not conn.closed and not conn.invalidated and conn.info.get(JOURNAL) is self:
-                del conn.info[JOURNAL]  # of a connection that did not go back to its pool
-        self.connections = []
+        for info in self._infos:
+            if info.get(JOURNAL) is self:
+                del info[JOURNAL]  # of a connection that did not go back to its pool
+        self.connections, self._infos = [], []
         self.written.clear()
         self.held = False
         committed, self._root_committed = self._root_committed, False
@@ -360,13 +367,15 @@ class _ElsewhereError(Exception):
 
 def lost_writes(writes: int, where: str, cause: BaseException | None) -> LostWritesError:
     """Return the error for writes (0: locks and a snapshot) of ``where`` that were undone."""
-    what = "1 write" if writes == 1 else f"{writes} writes" if writes else "Locks or a snapshot"
+    count = "1 write" if writes == 1 else f"{writes} writes"
+    if not writes:
+        count = "Row locks, settings or the snapshot"
     if isinstance(cause, _ElsewhereError):
         why = "behind the session, through a raw cursor or by the server"
     else:
         why = f"after {type(cause).__name__}" if cause else "by session.rollback() or close()"
     error = LostWritesError(
-        f"{what} of {where} had succeeded and were undone {why}, so it can't be committed: half "
+        f"{count} of {where} had succeeded and were undone {why}, so it can't be committed: half "
         "of it is missing. Let the error pass, or put what may fail into `with atomic():`."
     )
     error.__cause__ = cause

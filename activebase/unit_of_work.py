@@ -150,7 +150,7 @@ class _Savepoint:
         if journal.lost is not None:
             self._roll_back()
             raise journal.lost_error()
-        if level.fate in ("released", "ended"):
+        if level.is_over:
             return  # with the whole transaction, whose end lost nothing
         if level.error is None and self._transaction.is_active:
             try:
@@ -166,7 +166,7 @@ class _Savepoint:
 
     def undo(self) -> None:
         """Undo a block that an exception leaves."""
-        if self._level.fate in ("released", "ended"):
+        if self._level.is_over:
             # Its savepoint is gone: what it wrote can't be told from the rest of the unit.
             if self._journal.writes and self._journal.lost is None:
                 self._journal.lost = UnitOfWorkError(
@@ -178,7 +178,7 @@ class _Savepoint:
         self._roll_back()
 
     def _roll_back(self) -> None:
-        if self._level.fate in ("released", "ended"):
+        if self._level.is_over:
             return
         try:
             # Through its own object: session.rollback() would go to the root.

@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 
 from activebase import errors, unit_of_work
-from activebase.errors import ActiveBaseError, NotFoundError, UniqueViolation
+from activebase.errors import ActiveBaseError, NotConfiguredError, NotFoundError, UniqueViolation
 from tests.core import on_sqlite
 from tests.models import Member
 
@@ -54,3 +54,16 @@ def test_an_error_of_the_driver_keeps_its_rule_in_a_pickle() -> None:
 def test_a_missing_record_keeps_its_model_in_a_pickle() -> None:
     copy = pickle.loads(pickle.dumps(NotFoundError("There is none.", model=Member, criteria=7)))
     assert (str(copy), copy.model, copy.criteria) == ("There is none.", Member, 7)
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_a_task_needs_no_database_until_it_uses_one(celery: Celery) -> None:
+    celery.conf.update(task_always_eager=True)
+
+    @celery.task
+    def use(what: str) -> str:
+        return str(Member.query.count()) if what == "database" else what
+
+    assert use.delay("nothing").get() == "nothing"
+    with pytest.raises(NotConfiguredError, match=r"configure\("):
+        use.delay("database").get()

@@ -119,5 +119,7 @@ def site(
             )
         finally:
             client.backend.result_consumer.stop()
+            # A result that outlives this, as one of a failed test, would connect again.
+            client.backend.result_consumer._pubsub = None
             client.backend.client.connection_pool.disconnect()
             client.close()

@@ -339,6 +339,23 @@ def save_when_free(name: str) -> int:
     return run
 
 
+@celery.task
+def lose_the_connection_once(name: str) -> int:
+    run = count_run(name)
+    save_member(name)
+    if run == 1:
+        session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    return run
+
+
+@celery.task
+def busy_once(number: int, name: str) -> int:
+    save_member(f"{name} {number}")
+    if count_run(f"{name} {number}") == 1:
+        raise LockTimeout("busy")
+    return number
+
+
 @celery.task(bind=True, max_retries=1)
 def fail_in_both_ways(self: Task, name: str) -> int:
     """Meet two busy locks, then ask for the one retry that the task has by itself."""

@@ -149,6 +149,20 @@ def test_a_task_is_run_again_after_a_commit_that_could_not_be_serialised(
     assert postgres_worker.works()
 
 
+def test_a_task_is_run_again_when_its_connection_is_lost(postgres_worker: Site, name: str) -> None:
+    assert postgres_worker.run("lose_the_connection_once", name) == 2
+    assert postgres_worker.members(name) == [""]
+    assert postgres_worker.works()
+
+
+def test_a_task_that_is_run_again_keeps_its_place_in_a_chord(worker: Site, name: str) -> None:
+    tasks = [worker.signature("busy_once", number, name=name) for number in (1, 2)]
+    result = chord(tasks, app=worker.client)(worker.signature("save_sum", name=name))
+    assert result.get(timeout=20) == 3
+    assert sorted(worker.members(name)) == ["1", "2", "sum"]
+    assert [worker.runs(f"{name} {number}") for number in (1, 2)] == [2, 2]
+
+
 def test_transient_errors_do_not_use_up_the_retries_of_the_task(worker: Site, name: str) -> None:
     assert worker.run("fail_in_both_ways", name) == 4
     assert worker.members(name) == ["4"]
