@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping
-from inspect import Parameter, signature
+from inspect import Parameter, getattr_static, signature
 from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
@@ -29,6 +29,7 @@ from .errors import (
     did_you_mean,
     models,
 )
+from .journal import flush_for
 from .query import QueryProperty
 from .session import registry_of
 from .session import session as global_session
@@ -83,9 +84,8 @@ class MyBase:
         Effect: flush: its key and its defaults are set, nothing is committed.
         """
         session = _session_of(type(self))
-        session.flush()  # what others have left: it must not be undone with a failure of this one
         session.add(self)
-        session.flush()
+        flush_for(session, self)
         return self
 
     def update(
@@ -115,19 +115,14 @@ class MyBase:
         if data is not None and only is not None:
             values = {name: data[name] for name in only if name in data} | values
         _check_names(type(self), values)
-        session = _session_of(type(self))
-        session.flush()  # as in save()
         _assign(self, values)
-        session.add(self)
-        session.flush()
-        return self
+        return self.save()
 
     def delete(self) -> None:
         """Delete the record and flush. Effect: flush."""
         session = _session_of(type(self))
-        session.flush()  # as in save()
         session.delete(self)
-        session.flush()
+        flush_for(session, self)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -228,7 +223,8 @@ class MyBase:
         columns = [prop.key for prop in mapper.column_attrs if not prop.deferred]
         names = [*(columns if only is None else only), *include]
         for name in (*names, *exclude):
-            if callable(getattr(type(self), name, callable)):  # a method, or not there
+            static = getattr_static(type(self), name, callable)
+            if callable(static) or isinstance(static, classmethod | staticmethod):
                 raise _unknown(type(self), name, [*mapper.all_orm_descriptors.keys()])
         return {name: _plain(getattr(self, name)) for name in names if name not in exclude}
 

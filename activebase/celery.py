@@ -6,13 +6,14 @@ The unit is opened and ended in ``__call__``: what Celery calls afterwards (``af
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, states
 from celery.backends.base import DisabledBackend
 from celery.exceptions import Retry
 from celery.result import AsyncResult
-from celery.signals import task_postrun
+from celery.signals import task_postrun, task_prerun
 from celery.utils import uuid
 from kombu.serialization import dumps
 from sqlalchemy.orm import scoped_session
@@ -77,7 +78,7 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         is_stored = not is_ignored and not isinstance(self.backend, DisabledBackend)
         if request.is_eager and not getattr(self, "store_eager_result", False):
             is_stored = False
-        if is_stored or request.callbacks or request.chain:
+        if is_stored or request.callbacks or request.chain or request.chord:
             self.backend.encode(self.backend.encode_result(result, states.SUCCESS))
 
     def _transient_retries_so_far(self) -> int:
@@ -94,7 +95,10 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
             retries=request.retries,
             headers={**(request.headers or {}), _TRANSIENT_RETRIES: so_far},
         )
-        if not request.is_eager:  # else apply() runs the signature itself
+        if request.is_eager:  # apply() runs it, and would count it as one of the task's own
+            apply = again.apply
+            again.apply = lambda **options: apply(**options | {"retries": request.retries})
+        else:
             again.apply_async()
         raise Retry(exc=error, when=countdown, is_eager=request.is_eager, sig=again) from error
 
@@ -116,6 +120,7 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         task_id = options.setdefault("task_id", uuid())
         args, kwargs = tuple(args or ()), dict(kwargs or {})
         self._check_message(args, kwargs, options.get("serializer"))
+        args, kwargs = copy.deepcopy((args, kwargs))  # as they are now
 
         def publish() -> None:
             self.apply_async(args, kwargs, **options)
@@ -125,8 +130,8 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
 
     def _check_message(self, args: Any, kwargs: Any, serializer: str | None) -> None:
         """Raise now for what can't be published: after the commit there is no one to tell."""
-        check: Any = self.__header__
-        if self.typing:
+        check: Any = getattr(self, "__header__", None)  # which tasks that are classes don't have
+        if self.typing and check is not None:
             check(*args, **kwargs)
         # A task with pydantic models for arguments turns them into plain data when it publishes.
         if getattr(self, "_dump_pydantic_arguments", None) is None:
@@ -155,8 +160,9 @@ def celery_init_app(app: Flask) -> Celery:
     return celery
 
 
-@task_postrun.connect  # type: ignore[untyped-decorator]  # celery ships no types
+@task_prerun.connect  # type: ignore[untyped-decorator]  # celery ships no types
+@task_postrun.connect  # type: ignore[untyped-decorator]
 def _end_task(task: Task | None = None, **_: Any) -> None:
-    """Close what the task's handlers used outside of the unit, so that the next starts clean."""
+    """Close what handlers of tasks used outside of units, so that each starts clean."""
     if isinstance(task, ActiveTask) and not task.request.is_eager:
         registry_of(task.session).target().end_thread()

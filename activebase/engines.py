@@ -149,7 +149,6 @@ READ, HOLD, WRITE = Kind.READ, Kind.HOLD, Kind.WRITE
 _BY_HEAD = {"SELECT": READ, "INSERT": WRITE, "UPDATE": WRITE, "DELETE": WRITE}
 _BY_HEAD |= dict.fromkeys(("SAVEPO", "RELEAS", "BEGIN", "BEGIN ", "PRAGMA"), READ)
 _FIRST_WORDS = re.compile(r"(?:[\s;(]|--[^\n]*\n|/\*.*?\*/)*(\w+)(?:\s+(\w+))?", re.DOTALL)
-_LATER_STATEMENT = re.compile(r";\s*(?=\w)")
 _DML = re.compile(r"\b(?<!FOR\s)(?<!KEY\s)(?:INSERT|UPDATE|DELETE|MERGE)\b")
 _READS = frozenset(
     "SELECT VALUES TABLE SHOW PRAGMA SET RESET SAVEPOINT RELEASE DECLARE FETCH MOVE CLOSE LISTEN "
@@ -157,15 +156,26 @@ _READS = frozenset(
 )
 _ENDS = {"COMMIT": Kind.COMMIT, "END": Kind.COMMIT, "ROLLBACK": Kind.ROLLBACK}
 _ENDS["ABORT"] = Kind.ROLLBACK
+_WORDS_THAT_COUNT = frozenset(
+    (*_ENDS, *"INSERT UPDATE DELETE MERGE CREATE ALTER DROP TRUNCATE WITH PREPARE LOCK SET".split())
+)
 
 
 def kind_of(statement: str) -> Kind:
     """Tell what a statement does; one that is not known counts as a write."""
     if ";" not in statement:
         return _kind_of_one(statement)
-    # Several in one text, which some drivers send: what does most tells.
-    kinds = {_kind_of_one(part) for part in _LATER_STATEMENT.split(statement)}
+    # Several in one text, which some drivers send: what does most tells. What follows a semicolon
+    # may be the rest of a literal as well, so there a word must be known to count.
+    first, *later = statement.split(";")
+    kinds = {_kind_of_one(first), *map(_kind_of_later, later)}
     return next((kind for kind in (*_ENDS.values(), WRITE, HOLD) if kind in kinds), READ)
+
+
+def _kind_of_later(statement: str) -> Kind:
+    found = _FIRST_WORDS.match(statement)
+    is_known = found is not None and found[1].upper() in _WORDS_THAT_COUNT
+    return _kind_of_text(statement) if is_known else READ
 
 
 def _kind_of_one(statement: str) -> Kind:
@@ -197,7 +207,7 @@ def _before_statement(
     journal: Journal | None = conn.info.get(JOURNAL)
     if journal is not None:
         kind = kind_of(statement)
-        if kind is not READ or journal.written:
+        if kind is not READ or journal.written or journal.has_snapshot:
             journal.before_statement(kind, conn)
     return statement, parameters
 
@@ -250,8 +260,8 @@ def _on_error(context: ExceptionContext) -> BaseException | None:
     if conn is not None and not conn.closed and not conn.invalidated:
         journal = conn.info.get(JOURNAL)
         was_sent = context.execution_context is not None and context.statement is not None
-        if journal is not None and was_sent and kind_of(str(context.statement)) is WRITE:
-            journal.take_back()
+        if journal is not None and was_sent:
+            journal.take_back(kind_of(str(context.statement)))
     typed = translate(context, committing=journal is not None and journal.committing)
     if journal is not None:
         journal.failed(context, typed or context.sqlalchemy_exception or context.original_exception)

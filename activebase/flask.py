@@ -1,4 +1,4 @@
-"""The Flask boundary: one unit of work per request, committed in ``after_request``.
+"""The Flask boundary: one unit of work per request, committed after ``after_request``.
 
 A request commits when its response has a status below 400 and no exception left the view. An
 exception rolls back even when an ``errorhandler`` turns it into a 200.
@@ -7,7 +7,8 @@ exception rolls back even when an ``errorhandler`` turns it into a 200.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from functools import partial
+from types import GeneratorType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,7 +23,13 @@ from .base import MyBase
 from .engines import instrument, make_engine
 from .errors import ActiveBaseError, AlreadyConfiguredError, NotConfiguredError
 from .query import QueryProperty
-from .scopes import Scope, SessionRegistry, ambient_scopes
+from .scopes import (
+    Scope,
+    SessionRegistry,
+    ambient_scopes,
+    ambient_stray_commits,
+    check_stray_commits,
+)
 from .session import adopt, global_registry, make_scoped_session
 from .session import session as global_session
 from .timing import Timing
@@ -30,6 +37,7 @@ from .unit import UnitOfWork
 
 R = TypeVar("R")
 V = TypeVar("V", bound="Callable[..., Any] | Blueprint")
+_MANUAL, _READ_ONLY = "activebase_manual", "activebase_read_only"
 Predicate = Callable[[flask.Response], bool]
 
 #: The scope of each request, by its context. Not in the environ or the request: a context that was
@@ -78,7 +86,7 @@ class ActiveBase:
         app.config.setdefault("ACTIVEBASE_READ_ONLY_METHODS", frozenset())
         scoped = _session_of(app, app.extensions.get("sqlalchemy") if db is None else db)
         if "ACTIVEBASE_STRAY_COMMITS" in app.config:
-            _registry(scoped).stray_commits = app.config["ACTIVEBASE_STRAY_COMMITS"]
+            check_stray_commits(app.config["ACTIVEBASE_STRAY_COMMITS"])
         app.extensions["activebase"] = _Boundary(app, scoped, self._commit_if)
 
     @property
@@ -98,13 +106,13 @@ def manual_commit(view: V) -> V:
 
     It gets a session of its own; what it does not commit is rolled back, with a warning.
     """
-    view.__dict__["activebase_manual"] = True
+    setattr(view, _MANUAL, True)
     return view
 
 
 def read_only_view(view: V) -> V:
     """Mark a view, or a whole blueprint, whose unit refuses writes."""
-    view.__dict__["activebase_read_only"] = True
+    setattr(view, _READ_ONLY, True)
     return view
 
 
@@ -115,6 +123,7 @@ class _Boundary:
         self.scoped = scoped
         self.registry = _registry(scoped)
         self._app = app
+        self._has_db = "sqlalchemy" in app.extensions
         self._commit_if = commit_if
         self._handle_user_exception = app.handle_user_exception
         self._handle_exception = app.handle_exception
@@ -124,53 +133,60 @@ class _Boundary:
         app.dispatch_request = self._undoing(app.dispatch_request)  # type: ignore[method-assign]
         app.handle_user_exception = self.handle_user_exception  # type: ignore[method-assign]
         app.handle_exception = self.handle_exception  # type: ignore[method-assign]
+        # First of all that runs for a request, so that what comes before the view may load records.
+        app.url_value_preprocessors.setdefault(None, []).insert(0, self.begin)
+        self._process_response = app.process_response
+        app.process_response = self.finish  # type: ignore[method-assign]
         # Around all teardown functions: one of them may raise, and the rest are not called then.
         self._do_teardown_request = app.do_teardown_request
         app.do_teardown_request = self.tear_down  # type: ignore[method-assign]
-        # First of all that runs for a request, so that what comes before the view may load records.
-        # What ends the request is put first as well: Flask calls these in reverse order.
-        app.url_value_preprocessors.setdefault(None, []).insert(0, self.begin)
-        app.after_request_funcs.setdefault(None, []).insert(0, self.finish)
-        app.teardown_appcontext_funcs.insert(0, _end_app_context)
+        self._do_teardown_appcontext = app.do_teardown_appcontext
+        app.do_teardown_appcontext = self.tear_down_context  # type: ignore[method-assign]
 
     def begin(self, endpoint: str | None, values: dict[str, Any] | None) -> None:
         """Open the unit of the request."""
         context = _context()
         if context in _scopes:
             return
+        if "sqlalchemy" in self._app.extensions and not self._has_db:
+            raise NotConfiguredError(
+                "Flask-SQLAlchemy was set up after ActiveBase: its session would have no boundary. "
+                "Call db.init_app(app) before ActiveBase(app)."
+            )
         if self._app.debug:
             _timings[context] = Timing.start()
-        if self._is_marked(endpoint, "activebase_manual"):
+        if self._is_marked(endpoint, _MANUAL):
             _scopes[context] = scope = Scope(self.registry)
             scope.enter()
             return
         methods = self._app.config["ACTIVEBASE_READ_ONLY_METHODS"]
         _scopes[context] = UnitOfWork.begin(
             session=self.scoped,
-            read_only=request.method in methods
-            or self._is_marked(endpoint, "activebase_read_only"),
+            read_only=request.method in methods or self._is_marked(endpoint, _READ_ONLY),
             name=_request_name(),
         )
 
     def finish(self, response: flask.Response) -> flask.Response:
-        """End the unit: commit on success, else roll back; runs after all after_request functions.
+        """Apply the after_request functions, then end the unit: commit on success, else roll back.
 
-        Flask calls it again for a 500, and for a commit that failed: then the unit has ended.
+        Around them all, and the session cookie, not one of them: whichever of them fails, and in
+        whichever order they were registered, nothing is committed yet. Flask calls it again for a
+        500, and we for a commit that failed: then the unit has ended.
         """
+        response = self._process_response(response)
         unit = _unit_of_request()
         if unit is not None and unit.state == "open":
             if self._commit_if(response):
                 try:
                     unit.commit()
                 except Exception as error:
-                    response = self._answer(error)
+                    # A new answer, made as if the view had raised.
+                    answer = self._app.make_response(self.handle_user_exception(error))
+                    response = self._process_response(answer)
             else:
                 unit.rollback()
-        if unit is not None and unit.state == "committed" and _is_made_later(response):
-            # The body is made after the unit's end: until it is, writes are still refused.
-            response.response = _Streamed(response.response, unit)
-            del _scopes[_context()]
-            unit.release()
+        if unit is not None:
+            _watch_body(response, unit)
         if timing := _timings.pop(_context(), None):
             outcome = "manual" if unit is None else unit.state
             timing.tell(response, _request_name(), outcome, log=self._app.logger)
@@ -205,17 +221,26 @@ class _Boundary:
 
         return run
 
+    def tear_down_context(self, *args: Any, **kwargs: Any) -> None:
+        """Close the sessions of an app context, when all teardown functions have run."""
+        scopes = g.pop("_activebase_scopes", {})
+        try:
+            self._do_teardown_appcontext(*args, **kwargs)
+        finally:
+            scopes |= g.pop("_activebase_scopes", {})
+            for scope in scopes.values():
+                scope.end(f"the app context of {self._app.name!r}")
+
     def handle_user_exception(self, e: Exception) -> Any:
         """Let the app answer; ours is the last resort for errors of ours."""
         is_ours = isinstance(e, ActiveBaseError) and e.status is not None
-        if not is_ours or not self._app.config["ACTIVEBASE_PROBLEM_DETAILS"]:
+        if not is_ours or not self._app.config["ACTIVEBASE_PROBLEM_DETAILS"] or self._handles(e):
             return self._handle_user_exception(e)
-        try:
-            return self._handle_user_exception(e)
-        except Exception as raised:
-            if raised is not e:
-                raise
         return self._problem(e)
+
+    def _handles(self, error: Exception) -> bool:
+        # Only this tells a handler that answers with the very exception from no handler at all.
+        return self._app._find_error_handler(error, request.blueprints) is not None
 
     def handle_exception(self, e: Exception) -> flask.Response:
         """Roll back: an after_request function raised, or a handler."""
@@ -223,16 +248,6 @@ class _Boundary:
         if unit is not None:
             unit.rollback()
         return self._handle_exception(e)
-
-    def _answer(self, error: Exception) -> flask.Response:
-        """Answer for a commit that failed, as if the view had raised the error."""
-        response = self._app.make_response(self.handle_user_exception(error))
-        functions = self._app.after_request_funcs
-        for name in chain(request.blueprints, (None,)):
-            for function in reversed(functions.get(name, [])):
-                if function != self.finish:
-                    response = self._app.ensure_sync(function)(response)
-        return response
 
     def _problem(self, error: Any) -> Any:
         """Answer with RFC 9457 problem details, unless the app has a handler for the status."""
@@ -247,9 +262,8 @@ class _Boundary:
                 self._app, _async_wrapper=self._app.ensure_sync, exception=error
             )
             self._app.log_exception((type(error), error, error.__traceback__))
-        answer = self._app.handle_http_exception(http)
-        if answer is not http:
-            return answer
+        if self._handles(http):
+            return self._app.handle_http_exception(http)
         problem = {"type": "about:blank", "title": http.name, "status": status}
         if status < 500:
             problem["detail"] = str(error)
@@ -263,14 +277,21 @@ class _Boundary:
         if view is None:
             return False
         view_class = getattr(view, "view_class", None)
-        marked = hasattr(view, mark) or mark in getattr(view_class, "__dict__", ())
-        return marked or any(
-            hasattr(self._app.blueprints.get(name), mark) for name in request.blueprints
-        )
+        method = getattr(view_class, request.method.lower(), None)
+        blueprints = (self._app.blueprints.get(name) for name in request.blueprints)
+        return any(hasattr(each, mark) for each in (view, view_class, method, *blueprints))
+
+
+def _watch_body(response: flask.Response, unit: UnitOfWork) -> None:
+    """Have writes refused in what is run for the response after the unit's end."""
+    response.close = partial(_close_response, unit, response)  # type: ignore[method-assign]
+    is_generator = isinstance(response.response, GeneratorType)
+    if response.is_streamed and (is_generator or not response.direct_passthrough):
+        response.response = _Streamed(response.response, unit)
 
 
 class _Streamed:
-    """A streamed body: the unit stays the current one, ended, until the body has been sent."""
+    """A streamed body: the unit, ended, is current while it is made, so writes are refused."""
 
     def __init__(self, chunks: Any, unit: UnitOfWork) -> None:
         self._chunks: Iterator[Any] = iter(chunks)
@@ -282,20 +303,32 @@ class _Streamed:
 
     def __next__(self) -> Any:
         try:
-            return next(self._chunks)
-        except BaseException:
-            self._unit.close()
+            with self._unit.aftermath():
+                return next(self._chunks)
+        except BaseException:  # the end of the body is one
+            self._unit.release()
             raise
 
     def close(self) -> None:
         try:
             if self._close is not None:
-                self._close()
+                with self._unit.aftermath():
+                    self._close()
         finally:
-            self._unit.close()
+            self._unit.release()
 
     def __del__(self) -> None:
-        self._unit.close()
+        self._unit.release()
+
+
+def _close_response(unit: UnitOfWork, response: flask.Response) -> None:
+    """Close a response; what its `call_on_close()` functions write is refused, too."""
+    del response.close  # this function, so that nothing refers to itself
+    try:
+        with unit.aftermath():
+            response.close()
+    finally:
+        unit.release()
 
 
 def _request_name() -> str:
@@ -304,12 +337,6 @@ def _request_name() -> str:
 
 def _context() -> object:
     return request_ctx._get_current_object()  # type: ignore[attr-defined]  # of a LocalProxy
-
-
-def _is_made_later(response: flask.Response) -> bool:
-    # Flask's own error pages are generators as well, of a known length.
-    of_unknown_length = response.is_streamed and response.content_length is None
-    return of_unknown_length and not response.direct_passthrough
 
 
 def _unit_of_request() -> UnitOfWork | None:
@@ -431,10 +458,10 @@ def _scope_of_app_context(registry: SessionRegistry) -> Scope | None:
     return scopes[registry]
 
 
-def _end_app_context(error: BaseException | None) -> None:
-    for scope in g.pop("_activebase_scopes", {}).values():
-        scope.end(f"the app context of {current_app.name!r}")
+def _stray_commits_of_app() -> str | None:
+    return current_app.config.get("ACTIVEBASE_STRAY_COMMITS") if has_app_context() else None
 
 
 global_registry.current_app_registry = _registry_of_current_app
 ambient_scopes.append(_scope_of_app_context)
+ambient_stray_commits.append(_stray_commits_of_app)

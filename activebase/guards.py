@@ -81,7 +81,8 @@ def _after_rollback(session: Session) -> None:
     # Sent at the failed flush already, and for savepoints, which undo no more than their own.
     journal = journal_of(session)
     failed = journal.flushing is not None
-    journal.flush_failed()
+    if failed:
+        journal.undone_by_flush(session)
     if session.in_nested_transaction():
         journal.levels[-1].fate = "undone"
     else:

@@ -14,11 +14,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from inspect import currentframe
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 
 from .engines import JOURNAL, Kind, is_aborted, is_in_transaction
 from .errors import (
@@ -31,6 +32,7 @@ from .errors import (
     UnitOfWorkError,
     WriteAfterCommitError,
 )
+from .scopes import stray_commits_here
 
 if TYPE_CHECKING:
     from .unit import UnitOfWork
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("activebase")
 
 Callback = Callable[[], object]
+
+
+_SNAPSHOTS = ("REPEATABLE READ", "SERIALIZABLE")
 
 
 class Level:
@@ -72,8 +77,9 @@ class Journal:
         self.connections: list[Connection] = []
         self._infos: list[dict[Any, Any]] = []  # theirs
         self.written: set[Connection] = set()
-        self.held = False  # locks or settings that a rollback would give up without a word
+        self.held = 0  # reads whose locks, settings or snapshot a rollback would give up
         self.flushing: int | None = None  # writes of the level when the flush began
+        self.saving: object = None  # the record whose verb flushes
         self._root_committed = False
         self._accused: SessionTransaction | None = None
 
@@ -127,17 +133,20 @@ class Journal:
             self.check_write()
             self.levels[-1].writes += 1
             self.written.add(conn)
-        elif kind is Kind.HOLD:
-            self.held = True
+        elif kind is Kind.HOLD or (kind is Kind.READ and self.has_snapshot):
+            self.held += 1
         elif kind is Kind.ROLLBACK:
             self.give_up()
         elif kind is Kind.COMMIT and self.is_open:
             raise self._stray("A textual COMMIT")
 
-    def take_back(self) -> None:
-        """The write that was just counted has failed."""
+    def take_back(self, kind: Kind) -> None:
+        """The statement that was just counted has failed."""
         level = self.levels[-1]
-        level.writes = max(0, level.writes - 1)
+        if kind is Kind.WRITE:
+            level.writes = max(0, level.writes - 1)
+        elif kind is Kind.HOLD or self.has_snapshot:
+            self.held = max(0, self.held - 1)
 
     def before_session_commit(self, *, to_root: bool) -> None:
         """Refuse a stray commit, and the release of a savepoint with lost writes in it."""
@@ -147,11 +156,14 @@ class Journal:
         if not to_root:
             self.check_release()
             return
-        policy = "allow" if unit.commits_allowed else unit.registry.stray_commits
+        policy = "allow" if unit.commits_allowed else stray_commits_here(unit.registry)
         if policy == "raise":
             raise self._stray("session.commit()")
         if policy == "warn":
-            warnings.warn(str(self._stray("session.commit()")), StrayCommitWarning, stacklevel=6)
+            file, line = _line_of_caller()
+            warnings.warn_explicit(
+                str(self._stray("session.commit()")), StrayCommitWarning, file, line
+            )
         if self.lost is not None:
             raise self.lost_error()
         self.committing = True
@@ -170,6 +182,8 @@ class Journal:
             stray = self._stray("connection.commit()")
             self.transaction_ended(stray)
             raise stray
+        if self.commit_sent:
+            return  # of another database of the same session
         # Raw cursors and the server go around every event, and COMMIT would succeed all the same.
         if not all(is_in_transaction(mine) and not is_aborted(mine) for mine in self.written):
             self.ended_elsewhere()
@@ -201,6 +215,11 @@ class Journal:
             mine.dialect.name == "sqlite" and (conn is None or mine.engine.pool is conn.engine.pool)
             for mine in self.connections
         )
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether what was read holds only as long as this transaction."""
+        return self.unit is not None and self.unit.isolation_level in _SNAPSHOTS
 
     def setup_of(self, dialect: str) -> str | None:
         """Return the statement that gives a server's transaction what the unit asked for."""
@@ -251,6 +270,12 @@ class Journal:
         if self.flushing is not None:
             self.levels[-1].writes = self.flushing
 
+    def undone_by_flush(self, session: Session) -> None:
+        """A flush has failed, and is about to be undone with what others had left unflushed."""
+        self.flush_failed()
+        if self.saving is not None:
+            self.levels[-1].writes += _count_others(session, self.saving)
+
     def transaction_ended(self, cause: BaseException | None, *, failed: bool = False) -> None:
         """The whole transaction is undone: if anything is lost with it, the unit is doomed.
 
@@ -262,17 +287,12 @@ class Journal:
             cause = cause or sys.exc_info()[1]
             if writes:
                 self.lost = lost_writes(writes, self.unit.name, cause)
-            elif failed and (self.held or self._has_snapshot()):
+            elif failed and self.held:
                 self.lost = lost_writes(0, self.unit.name, cause)
         for level in self.levels:
             level.writes = 0
         self.written.clear()
-        self.held = False
-
-    def _has_snapshot(self) -> bool:
-        level = self.unit.isolation_level if self.unit is not None else None
-        on_server = any(conn.dialect.name != "sqlite" for conn in self.connections)
-        return on_server and level in ("REPEATABLE READ", "SERIALIZABLE")
+        self.held = 0
 
     def ended_elsewhere(self) -> None:
         """Someone ended the transaction around the session; raises for the unit."""
@@ -329,7 +349,7 @@ class Journal:
                 del info[JOURNAL]  # of a connection that did not go back to its pool
         self.connections, self._infos = [], []
         self.written.clear()
-        self.held = False
+        self.held = 0
         committed, self._root_committed = self._root_committed, False
         self.committing = self.commit_sent = False
         if self.unit is None and root.callbacks:
@@ -386,6 +406,37 @@ def _is_swallowed(level: Level) -> bool:
     """Tell whether a savepoint's writes are undone while no exception tells anyone."""
     was_told = sys.exc_info()[1] is not level.handling
     return level.error is not None and level.writes > 0 and not was_told
+
+
+def _count_others(session: Session, record: object) -> int:
+    """Count the unflushed records that do not belong to the one that was saved."""
+    state: InstanceState[Any] = inspect(record)
+    own = {id(record), *(id(row[0]) for row in state.mapper.cascade_iterator("save-update", state))}
+    changed = filter(session.is_modified, session.dirty)
+    return sum(id(other) not in own for other in (*session.new, *session.deleted, *changed))
+
+
+def _line_of_caller() -> tuple[str, int]:
+    """Return the file and line that called into SQLAlchemy."""
+    frame = currentframe()
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith(("activebase.", "sqlalchemy.")) and "__builtins__" in (
+            frame.f_globals
+        ):
+            return frame.f_code.co_filename, frame.f_lineno
+    return __file__, 0
+
+
+def flush_for(session: Session, record: object) -> None:
+    """Flush because of one record: if it fails, others that were waiting are lost writes."""
+    journal = journal_of(session)
+    journal.saving = record
+    try:
+        session.flush()
+    finally:
+        journal.saving = None
 
 
 def waits_for_itself(name: str, holder: str) -> NestedUnitError:

@@ -173,6 +173,18 @@ class _ForeignScope(Scope):
 ambient_scopes: list[Callable[[SessionRegistry], Scope | None]] = []
 
 
+#: Asked for the rule for stray commits before the registry is; the Flask extension adds its own.
+ambient_stray_commits: list[Callable[[], str | None]] = []
+
+
+def stray_commits_here(registry: SessionRegistry) -> str:
+    """Return what a stray commit meets here: "raise", "warn" or "allow"."""
+    for ambient in ambient_stray_commits:
+        if rule := ambient():
+            return rule
+    return registry.stray_commits
+
+
 class SessionRegistry(ScopedRegistry[Any]):
     """The registry of a scoped session: gives the session of the scope that is open here.
 

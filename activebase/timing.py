@@ -19,6 +19,7 @@ class Timing:
         self.statements = 0
         self.seconds = 0.0
         self._began = 0.0
+        self._outer: Timing | None = None  # of the request around a nested one
 
     @classmethod
     def start(cls) -> Timing:
@@ -27,12 +28,13 @@ class Timing:
             event.listen(Engine, "before_cursor_execute", _before)
             event.listen(Engine, "after_cursor_execute", _after)
         timing = cls()
+        timing._outer = _current.get()
         _current.set(timing)
         return timing
 
     def tell(self, response: Any, name: str, outcome: str, *, log: logging.Logger) -> None:
         """Put the figures into a ``Server-Timing`` header (milliseconds) and one log line."""
-        _current.set(None)
+        _current.set(self._outer)
         milliseconds = self.seconds * 1000
         response.headers.add(
             "Server-Timing",

@@ -9,7 +9,8 @@ unit.close()                                 # session closed, scope restored
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -25,7 +26,7 @@ from .errors import (
     UnitOfWorkError,
 )
 from .journal import Journal, journal_of
-from .scopes import Scope, SessionRegistry, close_session
+from .scopes import Scope, SessionRegistry, close_session, current_scope
 from .session import registry_of
 
 State = Literal["open", "committed", "rolled back"]
@@ -215,10 +216,25 @@ class UnitOfWork(Scope):
             self.leave()
 
     def release(self) -> None:
-        """Close the session, but stay the current unit: later writes are still refused."""
+        """Close the session."""
         released, self._session = self._session, None
         if released is not None:
             close_session(released, self.name)
+
+    @contextmanager
+    def aftermath(self) -> Iterator[None]:
+        """Be the current unit again, ended: reads work, writes are refused; `release()` afterwards.
+
+        For what a boundary runs after the unit's end, as the body of a streamed response.
+        """
+        before, was_closed, outer = current_scope.get(), self.closed, self.outer
+        self.closed, self.outer = False, None  # not `before`, in which it may stand already
+        current_scope.set(self)
+        try:
+            yield
+        finally:
+            current_scope.set(before)
+            self.closed, self.outer = was_closed, outer
 
     def lock_holder(self, conn: Connection) -> str | None:
         """Name the scope around this unit that keeps SQLite's write lock from it, if any."""

@@ -295,6 +295,24 @@ def test_a_transient_error_is_repeated_up_to_transient_retries(
     assert names(database) == []
 
 
+def test_every_run_of_a_task_is_counted_once(celery: Celery) -> None:
+    attempts = []
+
+    @celery.task(bind=True, max_retries=1)
+    def fail_in_both_ways(self: Task) -> str:
+        unit = current_unit()
+        assert unit is not None
+        attempts.append(unit.attempt)
+        if unit.attempt <= 2:
+            raise LockTimeout("busy")
+        if unit.attempt == 3:
+            raise self.retry(countdown=0)
+        return "done"
+
+    assert fail_in_both_ways.apply().get() == "done"
+    assert attempts == [1, 2, 3, 4]
+
+
 def test_transient_retries_may_be_none_at_all(celery: Celery) -> None:
     runs = []
 

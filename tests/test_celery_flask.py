@@ -1,6 +1,7 @@
 """`celery_init_app()`: tasks in the context, and on the database, of their Flask app."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def test_the_celery_app_is_the_default_and_takes_its_settings(
     celery = app.extensions["celery"]
     assert celery.main == "shop"
     assert celery.conf.task_default_queue == "slow"
-    assert current_celery._get_current_object() is celery
+    with ThreadPoolExecutor(1) as another_thread:
+        assert another_thread.submit(current_celery._get_current_object).result() is celery
 
     @shared_task
     def shared() -> str:

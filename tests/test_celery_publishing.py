@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from kombu.exceptions import EncodeError
 from sqlalchemy import Engine
 
 from activebase import allow_commit, atomic, on_commit, read_only, session, unit_of_work
@@ -113,6 +114,46 @@ def test_publishes_what_was_inside_the_arguments_at_the_call(
     assert [message.payload[:2] for message in published()] == [
         [[{"ids": [1]}], {"order": {"ids": [1]}}]
     ]
+
+
+def test_refuses_at_the_call_what_could_not_be_published_later(
+    celery: Celery, task: ActiveTask, published: Published, database: Database
+) -> None:
+    @celery.task
+    def strict(one: int, *, two: int) -> None:
+        pass
+
+    @unit_of_work
+    def save_and(publish: Callable[..., Any], *args: Any) -> None:
+        member = Member(name="ada").save()
+        publish(*args or (member,))
+
+    with pytest.raises(TypeError, match="two"):
+        save_and(strict.delay_on_commit, 1)
+    with pytest.raises(EncodeError):
+        save_and(task.delay_on_commit)
+    assert names(database) == []
+    assert published() == []
+
+
+def test_publishes_tasks_that_are_classes_and_those_that_check_nothing(
+    celery: Celery, task: ActiveTask, published: Published
+) -> None:
+    class AsClass(ActiveTask):
+        name = "as a class"
+
+        def run(self, one: int) -> None:
+            pass
+
+    @celery.task(name="loose", typing=False)
+    def loose() -> None:
+        pass
+
+    with unit_of_work():
+        celery.register_task(AsClass()).delay_on_commit(1)
+        loose.delay_on_commit("more than it takes")
+    sent = [message.headers["task"] for message in published()]
+    assert sent == ["as a class", "loose"]
 
 
 def test_takes_the_options_of_apply_async(

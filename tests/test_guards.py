@@ -160,6 +160,19 @@ def test_goes_on_when_the_lock_was_not_free_for_the_first_write(
     impatient.dispose()
 
 
+@on_postgres
+def test_goes_on_when_the_first_lock_was_not_free(engine: Engine, database: Database) -> None:
+    database.execute("INSERT INTO member (name) VALUES ('ada')")
+    database.execute("BEGIN")
+    database.execute("SELECT * FROM member FOR UPDATE")
+    with unit_of_work():
+        with pytest.raises(LockTimeout):
+            session.execute(text("SELECT * FROM member FOR UPDATE NOWAIT"))
+        save("bob")
+    database.execute("ROLLBACK")
+    assert names(database) == ["ada", "bob"]
+
+
 def test_undoes_a_savepoint_of_core_alone(engine: Engine, database: Database) -> None:
     def fail() -> None:
         with session.connection().begin_nested():
@@ -338,6 +351,14 @@ def test_refuses_a_write_in_a_read_only_unit_before_any_sql(
         event.remove(engine, "after_cursor_execute", listener)
     assert sent == []
     assert names(database) == []
+
+
+def test_takes_no_connection_for_a_flush_that_is_refused(engine: Engine) -> None:
+    taken: list[object] = []
+    event.listen(engine, "checkout", lambda *details: taken.append(details))
+    with read_only(), pytest.raises(ReadOnlyError):
+        save("bob")
+    assert taken == []
 
 
 def test_takes_no_offence_at_a_value_that_is_set_to_what_it_was(engine: Engine) -> None:

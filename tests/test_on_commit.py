@@ -80,6 +80,28 @@ def test_is_dropped_when_the_unit_is_rolled_back(engine: Engine, ran: list[Any])
     assert ran == []
 
 
+@pytest.mark.parametrize(
+    "roll_back",
+    [
+        lambda: session.rollback(),
+        lambda: session.close(),
+        lambda: session.execute(text("ROLLBACK")),
+    ],
+    ids=["rollback", "close", "text"],
+)
+def test_is_dropped_when_someone_rolls_back_inside_the_unit(
+    engine: Engine, database: Database, ran: list[Any], roll_back: Callable[[], Any]
+) -> None:
+    with unit_of_work():
+        Member.query.all()
+        on_commit(note(ran, "dropped"))
+        roll_back()
+        save("ada")
+        on_commit(note(ran, "kept"))
+    assert ran == ["kept"]
+    assert names(database) == ["ada"]
+
+
 def test_runs_after_a_unit_without_database_work(engine: Engine, ran: list[Any]) -> None:
     with unit_of_work():
         on_commit(note(ran, "ran"))

@@ -293,6 +293,22 @@ def memory_engine(unconfigured: None) -> Iterator[Engine]:
     engine.dispose()
 
 
+def test_refuses_a_second_transaction_on_the_one_connection_of_an_in_memory_database(
+    memory_engine: Engine,
+) -> None:
+    refused: list[NestedUnitError] = []
+    with suppress(LostWritesError), unit_of_work():
+        Member(name="ada").save()
+        with unit_of_work(independent=True, read_only=True) as own:
+            try:
+                Member.query.all()
+            except NestedUnitError as error:
+                refused.append(error)
+            own.doom("it could not even read")
+    assert len(refused) == 1
+    assert "in-memory" in str(refused[0])
+
+
 def open_independent_unit(engine: Engine) -> None:
     with unit_of_work(independent=True, read_only=True):
         Member.query.all()

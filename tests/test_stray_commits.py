@@ -119,6 +119,19 @@ def test_refuses_a_commit_inside_a_savepoint(engine: Engine, database: Database)
     assert names(database) == ["ada", "bob"]
 
 
+def test_undoes_a_savepoint_in_which_a_commit_was_refused(
+    engine: Engine, database: Database
+) -> None:
+    with unit_of_work():
+        save("ada")
+        with undone(), atomic():
+            save("bob")
+            with pytest.raises(StrayCommitError):
+                session.commit()
+            raise Undone
+    assert names(database) == ["ada"]
+
+
 @on_postgres
 def test_lets_other_sessions_and_connections_commit(engine: Engine, database: Database) -> None:
     with undone(), unit_of_work():
@@ -160,9 +173,14 @@ def test_lets_a_stray_commit_pass_where_the_setting_says_so(
         raise Undone
     assert names(database) == ["ada"]
     assert ran == []
-    assert [(each.category, each.filename) for each in warned] == (
-        [(StrayCommitWarning, __file__)] if policy == "warn" else []
-    )
+    assert [each.category for each in warned] == [StrayCommitWarning] * (policy == "warn")
+
+
+def test_warns_of_the_line_that_commits(engine: Engine) -> None:
+    configure(engine, stray_commits="warn")
+    with unit_of_work(), pytest.warns(StrayCommitWarning) as warned:
+        session.commit()
+    assert [each.filename for each in warned] == [__file__]
 
 
 @pytest.mark.parametrize("policy", ["warn", "allow"])

@@ -258,7 +258,7 @@ def test_refuses_an_independent_unit_that_would_wait_for_itself(
     with unit_of_work():
         begin()
         with pytest.raises(NestedUnitError, match="write lock"), unit_of_work(independent=True):
-            save("audit")
+            pytest.fail("it was entered")
         save("bob")
     assert time.monotonic() - started < 2  # at once: not after busy_timeout
     assert names(database)[-1] == "bob"
@@ -313,8 +313,7 @@ def test_reads_in_an_independent_unit_beside_a_writing_one(
 def test_sets_the_isolation_level_of_one_unit(engine: Engine, level: str) -> None:
     with unit_of_work(isolation_level=level):
         assert session.scalar(text("SHOW transaction_isolation")) == level.lower()
-        with pytest.raises(SQLAlchemyError):
-            session.execute(text("SELECT nothing FROM nowhere"))
+        session.rollback()
         assert session.scalar(text("SHOW transaction_isolation")) == level.lower()
     with unit_of_work():
         assert session.scalar(text("SHOW transaction_isolation")) == "read committed"

@@ -362,6 +362,21 @@ def test_gives_the_global_session_back_to_a_later_configure(
         engine.dispose()
 
 
+def test_keeps_an_app_with_a_setting_of_its_own_on_its_engine_after_a_configure(
+    make_service: Callable[..., Service], other_database: Database
+) -> None:
+    service = make_service()
+    engine = configure(other_database.url)
+    Base.metadata.create_all(engine)
+    service.app.post("/")(saves("ada"))
+    assert service.post().status_code == 200
+    with unit_of_work():
+        Member(name="script").save()
+    assert service.names() == ["ada"]
+    assert other_database.rows("SELECT name FROM member") == [("script",)]
+    engine.dispose()
+
+
 def test_refuses_configure_inside_a_request(
     make_service: Callable[..., Service], other_database: Database
 ) -> None:
