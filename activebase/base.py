@@ -313,7 +313,7 @@ def _check_names(cls: type[MyBase], values: Collection[str], *, also: Collection
 
 
 def _unknown(cls: type, name: str, known: Collection[str]) -> UnknownAttributeError:
-    has_it = hasattr(cls, name)
+    has_it = getattr_static(cls, name, None) is not None
     what = "can't be set: it has no setter" if has_it else "does not exist"
     return UnknownAttributeError(f"{cls.__name__}.{name} {what}.{did_you_mean(name, known)}")
 
@@ -341,11 +341,22 @@ def _putting_back(record: MyBase, name: str) -> Callable[[], None]:
         return functools.partial(_unset, record, name)
     old = state.dict[name]
     if isinstance(prop, RelationshipProperty):
-        return functools.partial(setattr, record, name, list(old) if prop.uselist else old)
+        waiting = set(state.session.new) if state.session is not None else set()
+        return functools.partial(_relate, record, name, list(old) if prop.uselist else old, waiting)
     if state.attrs[name].history.has_changes():
         return functools.partial(setattr, record, name, old)
     # Not setattr: a validator may refuse what the database holds.
     return functools.partial(set_committed_value, record, name, old)
+
+
+def _relate(record: MyBase, name: str, old: Any, waiting: Collection[object]) -> None:
+    """Set a relation again; records that came into the session with the other value go out."""
+    setattr(record, name, old)
+    session = _state(record).session
+    if session is not None:
+        for new in session.new:
+            if new not in waiting:
+                session.expunge(new)
 
 
 def _unset(record: MyBase, name: str) -> None:
