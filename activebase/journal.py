@@ -408,11 +408,17 @@ def _is_swallowed(level: Level) -> bool:
     return level.error is not None and level.writes > 0 and not was_told
 
 
+def is_changed(record: object) -> bool:
+    """Tell whether an attribute differs from what was read; `Session.is_modified` may send SQL."""
+    state: InstanceState[Any] = inspect(record)
+    return any(attribute.history.has_changes() for attribute in state.attrs)
+
+
 def _count_others(session: Session, record: object) -> int:
     """Count the unflushed records that do not belong to the one that was saved."""
     state: InstanceState[Any] = inspect(record)
     own = {id(record), *(id(row[0]) for row in state.mapper.cascade_iterator("save-update", state))}
-    changed = filter(session.is_modified, session.dirty)
+    changed = filter(is_changed, session.dirty)
     return sum(id(other) not in own for other in (*session.new, *session.deleted, *changed))
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.util import ThreadLocalRegistry
 
 from .engines import forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
-from .journal import Journal, journal_of
+from .journal import Journal, is_changed, journal_of
 from .scopes import (
     Scope,
     SessionRegistry,
@@ -112,7 +112,7 @@ class ActiveSession(Session):
             super().rollback()
 
     def _has_changes(self) -> bool:
-        return bool(self.new or self.deleted or any(map(self.is_modified, self.dirty)))
+        return bool(self.new or self.deleted or any(map(is_changed, self.dirty)))
 
 
 class GlobalRegistry(SessionRegistry):

@@ -283,7 +283,7 @@ CLASSES: list[type] = [
 ]
 #: Public in the code, and not meant for users: how scopes and guards reach into a unit.
 INTERNAL = {
-    "UnitOfWork": {"journal", "lock_holder", "holds_sqlite_lock", "release"},
+    "UnitOfWork": {"abandon", "forget_session", "holds_sqlite_lock", "journal", "lock_holder"},
     "ActiveTask": {"abstract"},
     "Query": {"of", "inherit_cache"},
 }
