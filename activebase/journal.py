@@ -409,9 +409,14 @@ def _is_swallowed(level: Level) -> bool:
 
 
 def is_changed(record: object) -> bool:
-    """Tell whether an attribute differs from what was read; `Session.is_modified` may send SQL."""
+    """Tell whether an attribute differs from what was read, without any SQL.
+
+    `Session.is_modified` would load the former value of a relation that was set.
+    """
     state: InstanceState[Any] = inspect(record)
-    return any(attribute.history.has_changes() for attribute in state.attrs)
+    touched = set(state.mapper.attrs.keys()) - state.unmodified
+    relations = state.mapper.relationships.keys()
+    return any(key in relations or state.attrs[key].history.has_changes() for key in touched)
 
 
 def _count_others(session: Session, record: object) -> int:
