@@ -51,29 +51,29 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
                 return super().__call__(*args, **kwargs)
         request.activebase_running = True
         try:
-            return self._run_traced(args, kwargs)
+            return self._run_traced(request, args, kwargs)
         finally:
             request.activebase_running = False
 
-    def _run_traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        attempt = self.request.retries + self._transient_retries_so_far() + 1
+    def _run_traced(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        run_again = _transient_retries_of(request)
+        attempt = request.retries + run_again + 1
         unit: UnitOfWork | None = None
         try:
             with Unit(session=self.session, name=str(self.name), attempt=attempt) as unit:
                 result = self.run(*args, **kwargs)
-                self._check_result(result)
+                self._check_result(request, result)
                 return result
         except TransientError as error:
             # A joined unit is the outer boundary's to repeat; after a commit only a callback can
             # have raised.
             is_undone = unit is None or (unit.closed and unit.state == "rolled back")
-            if not is_undone or self._transient_retries_so_far() >= self.transient_retries:
+            if not is_undone or run_again >= self.transient_retries:
                 raise
-            self._run_again(error)
+            self._run_again(request, error)
 
-    def _check_result(self, result: Any) -> None:
+    def _check_result(self, request: Any, result: Any) -> None:
         """Raise if the result can't be sent on: once the unit is committed it would be too late."""
-        request = self.request
         is_ignored = request.ignore_result or (request.ignore_result is None and self.ignore_result)
         is_stored = not is_ignored and not isinstance(self.backend, DisabledBackend)
         if request.is_eager and not getattr(self, "store_eager_result", False):
@@ -81,13 +81,9 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         if is_stored or request.callbacks or request.chain or request.chord:
             self.backend.encode(self.backend.encode_result(result, states.SUCCESS))
 
-    def _transient_retries_so_far(self) -> int:
-        return int((self.request.headers or {}).get(_TRANSIENT_RETRIES, 0))
-
-    def _run_again(self, error: TransientError) -> None:
+    def _run_again(self, request: Any, error: TransientError) -> None:
         """Publish the task again; Celery's own `retry()` would use up the task's own retries."""
-        request = self.request
-        so_far = self._transient_retries_so_far() + 1
+        so_far = _transient_retries_of(request) + 1
         countdown = backoff(so_far)
         again = self.signature_from_request(
             request,
@@ -136,6 +132,10 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         # A task with pydantic models for arguments turns them into plain data when it publishes.
         if getattr(self, "_dump_pydantic_arguments", None) is None:
             dumps((args, kwargs), serializer=serializer or self.serializer)  # type: ignore[no-untyped-call]
+
+
+def _transient_retries_of(request: Any) -> int:
+    return int((request.headers or {}).get(_TRANSIENT_RETRIES, 0))
 
 
 def celery_init_app(app: Flask) -> Celery:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from types import GeneratorType
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import flask
-from flask import Blueprint, Flask, current_app, g, got_request_exception, has_app_context, request
-from flask.globals import request_ctx
+from flask import Blueprint, Flask, current_app, got_request_exception, has_app_context, request
+from flask.globals import app_ctx, request_ctx
 from sqlalchemy import Engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 from werkzeug.exceptions import HTTPException, InternalServerError, default_exceptions
@@ -40,10 +39,9 @@ V = TypeVar("V", bound="Callable[..., Any] | Blueprint")
 _MANUAL, _READ_ONLY = "activebase_manual", "activebase_read_only"
 Predicate = Callable[[flask.Response], bool]
 
-#: The scope of each request, by its context. Not in the environ or the request: a context that was
-#: copied for a thread, or made from the same environ, shares those, and is another one's.
-_scopes: WeakKeyDictionary[object, Scope] = WeakKeyDictionary()
-_timings: WeakKeyDictionary[object, Timing] = WeakKeyDictionary()
+# What a request context and an app context carry of ours. Not the environ, the request or `g`: a
+# context that was copied for a thread, or made from the same environ, shares those, and is another.
+_SCOPE, _TIMING, _SCOPES = "activebase_scope", "activebase_timing", "activebase_scopes"
 
 
 def _is_success(response: flask.Response) -> bool:
@@ -125,6 +123,7 @@ class _Boundary:
         self._app = app
         self._has_db = "sqlalchemy" in app.extensions
         self._commit_if = commit_if
+        self._marks: dict[tuple[str | None, str], tuple[bool, bool]] = {}
         self._handle_user_exception = app.handle_user_exception
         self._handle_exception = app.handle_exception
         # What leaves a view, or a function before it, is seen here before a handler, the app's or
@@ -146,7 +145,7 @@ class _Boundary:
     def begin(self, endpoint: str | None, values: dict[str, Any] | None) -> None:
         """Open the unit of the request."""
         context = _context()
-        if context in _scopes:
+        if _SCOPE in vars(context):
             return
         if "sqlalchemy" in self._app.extensions and not self._has_db:
             raise NotConfiguredError(
@@ -154,17 +153,20 @@ class _Boundary:
                 "Call db.init_app(app) before ActiveBase(app)."
             )
         if self._app.debug:
-            _timings[context] = Timing.start()
-        if self._is_marked(endpoint, _MANUAL):
-            _scopes[context] = scope = Scope(self.registry)
+            vars(context)[_TIMING] = Timing.start()
+        method = context.request.method
+        is_manual, is_read_only = self._marks_of(endpoint, method)
+        if is_manual:
+            scope = Scope(self.registry)
             scope.enter()
-            return
-        methods = self._app.config["ACTIVEBASE_READ_ONLY_METHODS"]
-        _scopes[context] = UnitOfWork.begin(
-            session=self.scoped,
-            read_only=request.method in methods or self._is_marked(endpoint, _READ_ONLY),
-            name=_request_name(),
-        )
+        else:
+            scope = UnitOfWork.begin(
+                session=self.scoped,
+                read_only=is_read_only
+                or method in self._app.config["ACTIVEBASE_READ_ONLY_METHODS"],
+                name=f"{method} {context.request.path}",
+            )
+        vars(context)[_SCOPE] = scope
 
     def finish(self, response: flask.Response) -> flask.Response:
         """Apply the after_request functions, then end the unit: commit on success, else roll back.
@@ -187,7 +189,7 @@ class _Boundary:
                 unit.rollback()
         if unit is not None:
             _watch_body(response, unit)
-        if timing := _timings.pop(_context(), None):
+        if timing := vars(_context()).pop(_TIMING, None):
             outcome = "manual" if unit is None else unit.state
             timing.tell(response, _request_name(), outcome, log=self._app.logger)
         return response
@@ -197,7 +199,7 @@ class _Boundary:
 
         May be called twice, and in a thread that has copied the context, which owns no scope.
         """
-        scope = _scopes.pop(_context(), None)
+        scope = vars(_context()).pop(_SCOPE, None)
         try:
             self._do_teardown_request(*args, **kwargs)
         finally:
@@ -223,12 +225,11 @@ class _Boundary:
 
     def tear_down_context(self, *args: Any, **kwargs: Any) -> None:
         """Close the sessions of an app context, when all teardown functions have run."""
-        scopes = g.pop("_activebase_scopes", {})
+        context = app_ctx._get_current_object()  # type: ignore[attr-defined]  # of a LocalProxy
         try:
             self._do_teardown_appcontext(*args, **kwargs)
         finally:
-            scopes |= g.pop("_activebase_scopes", {})
-            for scope in scopes.values():
+            for scope in vars(context).pop(_SCOPES, {}).values():
                 scope.end(f"the app context of {self._app.name!r}")
 
     def handle_user_exception(self, e: Exception) -> Any:
@@ -272,6 +273,14 @@ class _Boundary:
         response.mimetype = "application/problem+json"
         return response
 
+    def _marks_of(self, endpoint: str | None, method: str) -> tuple[bool, bool]:
+        """Tell whether a view is marked `manual_commit` and `read_only_view`; found out once."""
+        marks = self._marks.get((endpoint, method))
+        if marks is None:
+            marks = self._is_marked(endpoint, _MANUAL), self._is_marked(endpoint, _READ_ONLY)
+            self._marks[endpoint, method] = marks
+        return marks
+
     def _is_marked(self, endpoint: str | None, mark: str) -> bool:
         view = self._app.view_functions.get(endpoint) if endpoint else None
         if view is None:
@@ -284,7 +293,8 @@ class _Boundary:
 
 def _watch_body(response: flask.Response, unit: UnitOfWork) -> None:
     """Have writes refused in what is run for the response after the unit's end."""
-    response.close = partial(_close_response, unit, response)  # type: ignore[method-assign]
+    if getattr(response, "_on_close", True):  # most have none; there is no public name
+        response.close = partial(_close_response, unit, response)  # type: ignore[method-assign]
     is_generator = isinstance(response.response, GeneratorType)
     if response.is_streamed and (is_generator or not response.direct_passthrough):
         response.response = _Streamed(response.response, unit)
@@ -335,12 +345,12 @@ def _request_name() -> str:
     return f"{request.method} {request.path}"
 
 
-def _context() -> object:
+def _context() -> Any:
     return request_ctx._get_current_object()  # type: ignore[attr-defined]  # of a LocalProxy
 
 
 def _unit_of_request() -> UnitOfWork | None:
-    scope = _scopes.get(_context())
+    scope = vars(_context()).get(_SCOPE)
     return scope if isinstance(scope, UnitOfWork) else None
 
 
@@ -452,7 +462,8 @@ def _scope_of_app_context(registry: SessionRegistry) -> Scope | None:
     """Return the scope that the app context is for a registry, where the app has an ActiveBase."""
     if not has_app_context() or "activebase" not in current_app.extensions:
         return None
-    scopes: dict[SessionRegistry, Scope] = g.setdefault("_activebase_scopes", {})
+    context = app_ctx._get_current_object()  # type: ignore[attr-defined]  # of a LocalProxy
+    scopes: dict[SessionRegistry, Scope] = vars(context).setdefault(_SCOPES, {})
     if registry not in scopes:
         scopes[registry] = Scope(registry)
     return scopes[registry]
