@@ -85,7 +85,7 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
         """Publish the task again; Celery's own `retry()` would use up the task's own retries."""
         so_far = _transient_retries_of(request) + 1
         countdown = backoff(so_far)
-        again = self.signature_from_request(
+        again: Any = self.signature_from_request(
             request,
             countdown=countdown,
             retries=request.retries,

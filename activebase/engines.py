@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -163,6 +164,11 @@ _WORDS_THAT_COUNT = frozenset(
 
 def kind_of(statement: str) -> Kind:
     """Tell what a statement does; one that is not known counts as a write."""
+    # On the hot path this is a look-up; long texts are not worth their memory.
+    return _known_kind(statement) if len(statement) < 5000 else _find_kind(statement)
+
+
+def _find_kind(statement: str) -> Kind:
     if ";" not in statement:
         return _kind_of_one(statement)
     # Several in one text, which some drivers send: what does most tells. What follows a semicolon
@@ -170,6 +176,9 @@ def kind_of(statement: str) -> Kind:
     first, *later = statement.split(";")
     kinds = {_kind_of_one(first), *map(_kind_of_later, later)}
     return next((kind for kind in (*_ENDS.values(), WRITE, HOLD) if kind in kinds), READ)
+
+
+_known_kind = lru_cache(maxsize=1000)(_find_kind)
 
 
 def _kind_of_later(statement: str) -> Kind:
@@ -207,7 +216,9 @@ def _before_statement(
     journal: Journal | None = conn.info.get(JOURNAL)
     if journal is not None:
         kind = kind_of(statement)
-        if kind is not READ or journal.written or journal.has_snapshot:
+        if journal.written and not is_in_transaction(conn):
+            journal.ended_elsewhere(conn)
+        if kind is not READ or journal.has_snapshot:
             journal.before_statement(kind, conn)
     return statement, parameters
 
@@ -215,12 +226,14 @@ def _before_statement(
 def _before_sqlite_statement(
     conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> tuple[str, Any]:
-    is_open = cursor.connection.in_transaction
-    if is_open and statement.startswith("SELECT "):
-        return statement, parameters
-    if not is_open:
+    if not cursor.connection.in_transaction:
         _begin_sqlite(conn, statement)
-    return _before_statement(conn, cursor, statement, parameters, context, many)
+    kind = kind_of(statement)
+    if kind is not READ and kind is not HOLD:
+        journal: Journal | None = conn.info.get(JOURNAL)
+        if journal is not None:
+            journal.before_statement(kind, conn)
+    return statement, parameters
 
 
 def _before_commit(conn: Connection) -> None:

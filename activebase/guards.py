@@ -11,12 +11,6 @@ from .journal import Journal, journal_of
 from .session import ActiveSession
 
 
-@event.listens_for(ActiveSession, "after_transaction_create")
-def _level_opened(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.nested:
-        journal_of(session).savepoint_opened()
-
-
 @event.listens_for(ActiveSession, "after_transaction_end")
 def _level_closed(session: Session, transaction: SessionTransaction) -> None:
     if transaction.nested:

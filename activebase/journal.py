@@ -102,10 +102,8 @@ class Journal:
         return self.lost is None and (unit is None or (unit.state == "open" and not unit.read_only))
 
     def check_write(self) -> None:
-        """Raise if nothing may be written now."""
+        """Raise because nothing may be written now: not `takes_writes`."""
         unit = self.unit
-        if self.takes_writes:
-            return
         if unit is not None and unit.state != "open":
             raise WriteAfterCommitError(
                 f"A write after {unit.name} has ended ({unit.state}): nothing would ever commit "
@@ -127,10 +125,9 @@ class Journal:
 
     def before_statement(self, kind: Kind, conn: Connection) -> None:
         """Refuse a statement that must not be sent; count a write, until it fails."""
-        if conn in self.written and not is_in_transaction(conn):
-            self.ended_elsewhere()
         if kind is Kind.WRITE:
-            self.check_write()
+            if not self.takes_writes:
+                self.check_write()
             self.levels[-1].writes += 1
             self.written.add(conn)
         elif kind is Kind.HOLD or (kind is Kind.READ and self.has_snapshot):
@@ -199,8 +196,7 @@ class Journal:
 
     def begin_of_sqlite(self, conn: Connection) -> str:
         """Return how to begin: a unit that may write takes the lock at once."""
-        if conn in self.written:
-            self.ended_elsewhere()
+        self.ended_elsewhere(conn)
         if self.unit is None or not self.is_open or not self.takes_writes:
             return "BEGIN"
         holder = self.unit.lock_holder(conn)
@@ -294,8 +290,14 @@ class Journal:
         self.written.clear()
         self.held = 0
 
-    def ended_elsewhere(self) -> None:
-        """Someone ended the transaction around the session; raises for the unit."""
+    def ended_elsewhere(self, conn: Connection | None = None) -> None:
+        """Someone ended the transaction around the session; raises if that undid writes.
+
+        Args:
+            conn: whose transaction it is; if nothing was written there, it had not begun.
+        """
+        if conn is not None and conn not in self.written:
+            return
         self.transaction_ended(_ElsewhereError("the driver reports no open transaction"))
         if self.is_open and self.lost is not None:
             raise self.lost_error()

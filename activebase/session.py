@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionm
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import ThreadLocalRegistry
 
-from .engines import forget_connections, instrument, make_engine
+from .engines import JOURNAL, forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
 from .journal import Journal, is_changed, journal_of
 from .scopes import (
@@ -71,9 +71,12 @@ class ActiveSession(Session):
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """Begin; a savepoint flushes first, while the session can still recover from a failure."""
-        if nested:
-            self.flush()
-        return super().begin(nested=nested)
+        if not nested:
+            return super().begin()
+        self.flush()
+        begun = super().begin(nested=True)
+        journal_of(self).savepoint_opened()
+        return begun
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Flush; when that fails the session can be used on.
@@ -84,7 +87,7 @@ class ActiveSession(Session):
         Raises:
             StaleRecordError: a version counter did not match.
         """
-        journal = journal_of(self)
+        journal: Journal = self.info.get(JOURNAL) or journal_of(self)
         if journal.flushing is not None:
             super().flush(objects)  # which says that a flush inside a flush can't be
             return

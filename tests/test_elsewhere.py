@@ -21,7 +21,7 @@ from activebase import (
     unit_of_work,
 )
 from tests.archive import Record
-from tests.core import Undone, names, on_postgres, undone
+from tests.core import Undone, names, undone
 from tests.databases import Database, fresh_sqlite
 from tests.models import Base, Member
 
@@ -62,22 +62,18 @@ def test_raises_when_someone_has_committed_through_the_driver(
     assert ran == []
 
 
-TEXTS = [";commit", "; ;  COMMIT", "select 1; commit", "SELECT 1;\n-- done\nEND"]
-TEXTS += ["INSERT INTO member (name) VALUES ('bob'); commit", "SELECT ';'; commit; SELECT 1"]
+TEXTS = [";commit", "; ;  COMMIT", "select 1; commit", "VALUES (1);\n-- done\nEND"]
+TEXTS += ["INSERT INTO member (name) VALUES ('bob'); commit"]
 
 
 @pytest.mark.parametrize("statements", TEXTS)
-@pytest.mark.parametrize("by_driver", [True, False])
 def test_refuses_a_commit_behind_a_semicolon(
-    engine: Engine, database: Database, statements: str, by_driver: bool
+    engine: Engine, database: Database, statements: str
 ) -> None:
     def work() -> None:
         with unit_of_work():
             save("ada")
-            if by_driver:
-                session.connection().exec_driver_sql(statements)
-            else:
-                session.execute(text(statements))
+            session.execute(text(statements))
 
     with pytest.raises(StrayCommitError):
         work()

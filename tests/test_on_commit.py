@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -100,6 +101,24 @@ def test_is_dropped_when_someone_rolls_back_inside_the_unit(
         on_commit(note(ran, "kept"))
     assert ran == ["kept"]
     assert names(database) == ["ada"]
+
+
+@pytest.mark.parametrize("is_inner", [True, False])
+def test_never_runs_when_it_is_registered_after_the_unit_s_rollback(
+    engine: Engine, database: Database, ran: list[Any], is_inner: bool
+) -> None:
+    with unit_of_work() as unit:
+        save("ada")
+        if is_inner:
+            with unit_of_work():
+                unit.rollback()
+        else:
+            unit.rollback()
+        on_commit(note(ran, "of a unit that left no trace"))
+    with unit_of_work():
+        save("bob")
+    assert ran == []
+    assert names(database) == ["bob"]
 
 
 def test_runs_after_a_unit_without_database_work(engine: Engine, ran: list[Any]) -> None:
@@ -218,6 +237,21 @@ def test_raises_the_first_error_that_is_not_robust_after_the_rest_have_run(
     assert ran == [1, 2, "the rest"]
     assert names(database) == ["ada"]
     assert current_unit() is None
+
+
+def test_logs_the_errors_behind_the_one_that_it_raises(
+    engine: Engine, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(number: int) -> None:
+        raise Undone(number)
+
+    with undone(), unit_of_work():
+        save("ada")
+        for number in range(3):
+            on_commit(partial(fail, number), robust=False)
+    logged = [record.exc_info[1].args for record in caplog.records if record.exc_info]  # type: ignore[union-attr]  # an exception is there
+    assert logged == [(1,), (2,)]
+    assert names(database) == ["ada"]
 
 
 @pytest.mark.parametrize("wrong", [5, "print", ["a"]])

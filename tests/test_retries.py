@@ -329,3 +329,23 @@ def no_server(unconfigured: None) -> Iterator[Engine]:
 def test_reports_a_server_that_is_down_as_a_lost_connection(no_server: Engine) -> None:
     with pytest.raises(ConnectionLost), unit_of_work():
         Member.query.all()
+
+
+@pytest.mark.parametrize("part", ["database", "username"])
+def test_does_not_take_a_wrong_name_in_the_url_for_a_passing_failure(
+    postgres_database: Database, unconfigured: None, part: str
+) -> None:
+    url = make_url(postgres_database.url).set(**{part: "nobody_and_nothing"})  # type: ignore[arg-type]  # by its name
+    engine = configure(url)
+    runs = []
+
+    @unit_of_work(retries=3)
+    def work() -> None:
+        runs.append(1)
+        Member.query.all()
+
+    with pytest.raises(OperationalError) as caught:
+        work()
+    assert not isinstance(caught.value, TransientError)
+    assert runs == [1]
+    engine.dispose()

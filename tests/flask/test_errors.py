@@ -86,6 +86,21 @@ def test_answers_with_problem_details(own: Service, name: str) -> None:
     assert own.names() == []
 
 
+@pytest.mark.parametrize("name", sorted(name for name in STATUS if STATUS[name] >= 500))
+def test_tells_a_handler_for_the_status_nothing_that_clients_must_not_see(
+    own: Service, name: str
+) -> None:
+    @own.app.errorhandler(HTTPException)
+    def handle(error: HTTPException) -> Any:
+        return {"description": error.description}, error.code  # as many apps do
+
+    raises(own, getattr(activebase, name)("the secret reason"))
+    response = own.post()
+    assert response.status_code == STATUS[name]
+    assert "secret" not in response.text
+    assert own.names() == []
+
+
 @pytest.mark.parametrize("name", sorted(WITHOUT))
 def test_answers_a_mistake_in_the_code_as_any_other(own: Service, name: str) -> None:
     raises(own, getattr(activebase, name)("the secret reason"))

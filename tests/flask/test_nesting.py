@@ -186,6 +186,33 @@ def test_dispatches_another_request_by_hand_in_a_unit_of_its_own(service: Servic
     assert service.names() == ["inner"]
 
 
+@pytest.mark.parametrize("fails", ["neither", "outer", "inner"])
+def test_gives_a_request_on_a_copied_environ_a_unit_of_its_own(
+    service: Service, fails: str
+) -> None:
+    @service.app.post("/inner")
+    def inner() -> str:
+        Member(name="inner").save()
+        return fail() if fails == "inner" else "fine"
+
+    @service.app.post("/batch")
+    def batch() -> Any:
+        before = current_unit()
+        with current_app.request_context({**request.environ, "PATH_INFO": "/inner"}):
+            try:
+                current_app.full_dispatch_request()
+            except ValueError:
+                assert fails == "inner"
+        assert current_unit() is before
+        assert service.names() == ([] if fails == "inner" else ["inner"])
+        Member(name="outer").save()
+        return fail() if fails == "outer" else "fine"
+
+    assert service.post("/batch").status_code == (500 if fails == "outer" else 200)
+    kept = {"neither": ["inner", "outer"], "outer": ["inner"], "inner": ["outer"]}
+    assert service.names() == kept[fails]
+
+
 # -- contexts --------------------------------------------------------------------------------
 
 
@@ -329,6 +356,25 @@ def test_keeps_the_unit_when_a_thread_copies_the_request_context(service: Servic
     assert service.post("/members").status_code == 200
     assert paths == ["/members"]
     assert service.names() == ["ada", "bob"]
+
+
+def test_leaves_no_trace_when_a_view_fails_after_a_thread_has_copied_its_context(
+    service: Service,
+) -> None:
+    @service.app.post("/")
+    def view() -> str:
+        Member(name="ada").save()
+        in_thread(copy_current_request_context(lambda: None))
+        assert service.names() == []
+        Member(name="bob").save()
+        raise ValueError
+
+    @service.app.errorhandler(ValueError)
+    def handle(error: ValueError) -> str:
+        return "fine"
+
+    assert service.post().status_code == 200
+    assert service.names() == []
 
 
 def test_keeps_the_caller_s_unit_open_while_it_sends_requests(service: Service) -> None:
