@@ -77,6 +77,7 @@ class Journal:
         self.connections: list[Connection] = []
         self._infos: list[dict[Any, Any]] = []  # theirs
         self.written: set[Connection] = set()
+        self.is_borrowed = False
         self.held = 0  # reads whose locks, settings or snapshot a rollback would give up
         self.flushing: int | None = None  # writes of the level when the flush began
         self.saving: object = None  # the record whose verb flushes
@@ -147,16 +148,15 @@ class Journal:
 
     def before_session_commit(self, *, to_root: bool) -> None:
         """Refuse a stray commit, and the release of a savepoint with lost writes in it."""
-        unit = self.unit
-        if self.committing or unit is None or unit.state != "open":
+        if self.ending or not self.is_open:
             return
         if not to_root:
             self.check_release()
             return
-        policy = "allow" if unit.commits_allowed else stray_commits_here(unit.registry)
-        if policy == "raise":
+        rule = self._rule_for_strays()
+        if rule == "raise":
             raise self._stray("session.commit()")
-        if policy == "warn":
+        if rule == "warn" and not self.committing:  # which is told once for savepoint and root
             file, line = _line_of_caller()
             warnings.warn_explicit(
                 str(self._stray("session.commit()")), StrayCommitWarning, file, line
@@ -164,6 +164,11 @@ class Journal:
         if self.lost is not None:
             raise self.lost_error()
         self.committing = True
+
+    def _rule_for_strays(self) -> str:
+        if self.unit is None or self.unit.commits_allowed:
+            return "allow"
+        return stray_commits_here(self.unit.registry)
 
     def check_release(self) -> None:
         """Raise if the innermost savepoint holds half of what it should."""
@@ -175,7 +180,7 @@ class Journal:
         """Refuse COMMIT to anyone but the boundary; ``conn`` is about to send it."""
         if not self.is_open:
             return
-        if not self.committing:
+        if not self.ending and not (self.committing and self._rule_for_strays() != "raise"):
             stray = self._stray("connection.commit()")
             self.transaction_ended(stray)
             raise stray
@@ -247,7 +252,7 @@ class Journal:
             level.writes += int(many)  # some of its rows may be there
             return
         self.transaction_ended(error, failed=True)
-        if not context.is_disconnect and (many or is_aborted(conn)):
+        if not context.is_disconnect and not self.is_borrowed and (many or is_aborted(conn)):
             # PostgreSQL refuses everything now, and would turn COMMIT into ROLLBACK; others keep
             # half of the rows. Nothing had been written before, or the unit is doomed.
             self._roll_back(conn)
@@ -308,8 +313,13 @@ class Journal:
         for level in self.levels:
             level.callbacks.clear()
 
-    def connected(self, conn: Connection) -> None:
-        """The transaction goes on on this connection, too."""
+    def connected(self, conn: Connection, *, is_borrowed: bool) -> None:
+        """The transaction goes on on this connection, too.
+
+        Args:
+            is_borrowed: the session was bound to it, so its transaction may be someone else's.
+        """
+        self.is_borrowed = is_borrowed
         conn.info[JOURNAL] = self
         self.connections.append(conn)
         self._infos.append(conn.info)

@@ -151,7 +151,11 @@ class _Savepoint:
             self._roll_back()
             raise journal.lost_error()
         if level.is_over:
-            return  # with the whole transaction, whose end lost nothing
+            # With what is around it. If that was undone, so was a part of this block.
+            if level.writes and level.fate != "released":
+                self._refuse()
+                raise journal.lost_error()
+            return
         if level.error is None and self._transaction.is_active:
             try:
                 self._transaction.commit()
@@ -166,16 +170,17 @@ class _Savepoint:
 
     def undo(self) -> None:
         """Undo a block that an exception leaves."""
-        if self._level.is_over:
-            # Its savepoint is gone: what it wrote can't be told from the rest of the unit.
-            if self._journal.writes and self._journal.lost is None:
-                self._journal.lost = UnitOfWorkError(
-                    f"An atomic() block of {self._unit.name} can't be undone: its savepoint was "
-                    "ended inside it. Leave commit and rollback to the block, and leave blocks in "
-                    "the reverse of the order in which they were entered."
-                )
-            return
-        self._roll_back()
+        if not self._level.is_over:
+            self._roll_back()
+        elif self._journal.writes:
+            self._refuse()  # what it wrote can't be told from the rest of the unit any more
+
+    def _refuse(self) -> None:
+        self._journal.lost = self._journal.lost or UnitOfWorkError(
+            f"An atomic() block of {self._unit.name} can neither be kept nor undone: its savepoint "
+            "was ended inside it. Leave commit and rollback to the block, and leave blocks in the "
+            "reverse of the order in which they were entered."
+        )
 
     def _roll_back(self) -> None:
         if self._level.is_over:

@@ -48,10 +48,9 @@ def test_stays_committed_when_an_after_commit_listener_raises(
     def fail(_: Any) -> None:
         raise Undone
 
-    with listening("after_commit", fail):
-        with undone(), unit_of_work() as unit:
-            save("ada")
-            on_commit(lambda: ran.append(names(database)))
+    with listening("after_commit", fail), undone(), unit_of_work() as unit:
+        save("ada")
+        on_commit(lambda: ran.append(names(database)))
     assert unit.state == "committed"
     assert ran == [["ada"]]
     assert names(database) == ["ada"]

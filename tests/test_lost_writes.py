@@ -125,6 +125,9 @@ def fail() -> None:
 HOLDS: dict[str, Callable[[], Any]] = {
     "a record that is locked": lambda: session.get(Member, 1, with_for_update=True),
     "a row that is locked": lambda: session.execute(text("SELECT * FROM member FOR UPDATE")),
+    "a row, in small letters": lambda: session.execute(
+        text("select * from member where id = 1\nfor no key update of member nowait")
+    ),
     "a row that is shared": lambda: session.execute(text("SELECT * FROM member FOR SHARE")),
     "a table that is locked": lambda: session.execute(text("LOCK TABLE member")),
     "a setting": lambda: session.execute(text("SET LOCAL activebase.tenant = '7'")),
@@ -169,6 +172,28 @@ def test_refuses_the_unit_when_a_swallowed_error_gave_up_the_snapshot_it_had_rea
     else:
         work()
     assert names(database) == ([] if has_read else ["bob"])
+
+
+@on_postgres
+@pytest.mark.parametrize("level", ["READ COMMITTED", "SERIALIZABLE"])
+def test_goes_by_the_engine_s_isolation_level_where_the_unit_names_none(
+    engine: Engine, database: Database, level: str
+) -> None:
+    stricter = configure(database.url, isolation_level=level)
+
+    def work() -> None:
+        with unit_of_work():
+            Member.query.all()
+            fail()
+            save("bob")
+
+    if level == "SERIALIZABLE":
+        with pytest.raises(LostWritesError):
+            work()
+    else:
+        work()
+    stricter.dispose()
+    assert names(database) == ([] if level == "SERIALIZABLE" else ["bob"])
 
 
 @on_postgres

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, make_url, text, update
+from sqlalchemy.exc import OperationalError
 
 from activebase import (
     CommitUnknownError,

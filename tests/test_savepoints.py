@@ -8,8 +8,14 @@ import pytest
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from activebase import LostWritesError, UniqueViolation, UnitOfWorkError, atomic, session
-from activebase import unit_of_work
+from activebase import (
+    LostWritesError,
+    UniqueViolation,
+    UnitOfWorkError,
+    atomic,
+    session,
+    unit_of_work,
+)
 from tests.core import Undone, names
 from tests.databases import Database
 from tests.models import Member
@@ -72,11 +78,10 @@ def test_dooms_the_unit_when_a_block_that_had_ended_it_writes_and_fails(
     engine: Engine, database: Database, end: str
 ) -> None:
     def work() -> None:
-        with unit_of_work():
-            with suppress(Undone), atomic():
-                ENDS[end]()
-                save("of a block that failed")
-                raise Undone
+        with unit_of_work(), suppress(Undone), atomic():
+            ENDS[end]()
+            save("of a block that failed")
+            raise Undone
 
     with pytest.raises(UnitOfWorkError):
         work()

@@ -13,11 +13,13 @@ from sqlalchemy import Engine
 
 from activebase import (
     UncommittedWritesWarning,
+    UnitOfWork,
     current_unit,
     session,
     unit_of_work,
 )
 from activebase.flask import ActiveBase
+from activebase.scopes import current_scope
 from tests.core import in_thread, names, run_python
 from tests.databases import Database
 from tests.models import Member
@@ -70,6 +72,41 @@ def test_is_not_seen_any_more_from_a_context_that_outlives_it(engine: Engine) ->
         left_behind = copy_context()
     assert left_behind.run(current_unit) is None
     assert left_behind.run(lambda: session() is session.registry.outside().session)
+
+
+def chain() -> int:
+    """Count the scopes that a look-up of the innermost one would pass."""
+    scope, length = current_scope.get(), 0
+    while scope is not None:
+        scope, length = scope.outer, length + 1
+    return length
+
+
+@pytest.mark.parametrize("ended", ["elsewhere", "the outer one first", "never"])
+def test_keeps_no_scope_that_has_ended_in_another_context(engine: Engine, ended: str) -> None:
+    lengths = []
+    units: list[UnitOfWork] = []
+    with unit_of_work():
+        before = chain()
+        for _ in range(20):
+            units.append(UnitOfWork.begin())
+            lengths.append(chain())
+            if ended == "elsewhere":  # as the body of a streamed answer may
+                in_thread(units[-1].close, copy_context())
+            elif len(units) % 2 == 0 and ended == "the outer one first":
+                units[-2].close()
+                units[-1].close()
+        if ended == "never":
+            assert max(lengths) == before + 20  # or the chain can't be measured like this
+            for unit in reversed(units):
+                unit.close()
+        else:
+            assert max(lengths) <= before + 2
+        assert current_unit() is not None
+    assert current_unit() is None
+    with unit_of_work():
+        assert chain() == 1
+    current_scope.set(None)  # the last of them, which the next unit would pass over
 
 
 # Writes that nobody committed
