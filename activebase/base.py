@@ -29,9 +29,8 @@ from .errors import (
     did_you_mean,
     models,
 )
-from .journal import flush_for
 from .query import QueryProperty
-from .session import registry_of
+from .session import flush_for, registry_of
 from .session import session as global_session
 
 #: Names every constraint, so that migrations and error messages can speak of it.

@@ -150,6 +150,7 @@ READ, HOLD, WRITE = Kind.READ, Kind.HOLD, Kind.WRITE
 _BY_HEAD = {"SELECT": READ, "INSERT": WRITE, "UPDATE": WRITE, "DELETE": WRITE}
 _BY_HEAD |= dict.fromkeys(("SAVEPO", "RELEAS", "BEGIN", "BEGIN ", "PRAGMA"), READ)
 _FIRST_WORDS = re.compile(r"(?:[\s;(]|--[^\n]*\n|/\*.*?\*/)*(\w+)(?:\s+(\w+))?", re.DOTALL)
+_ROW_LOCK = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE)
 _DML = re.compile(r"\b(?<!FOR\s)(?<!KEY\s)(?:INSERT|UPDATE|DELETE|MERGE)\b")
 _READS = frozenset(
     "SELECT VALUES TABLE SHOW PRAGMA SET RESET SAVEPOINT RELEASE DECLARE FETCH MOVE CLOSE LISTEN "
@@ -189,9 +190,8 @@ def _kind_of_later(statement: str) -> Kind:
 
 def _kind_of_one(statement: str) -> Kind:
     known = _BY_HEAD.get(statement[:6])
-    if known is READ and " FOR " in statement[-60:]:
-        return HOLD  # FOR UPDATE and its like
-    return known or _kind_of_text(statement)
+    kind = known or _kind_of_text(statement)
+    return HOLD if kind is READ and _ROW_LOCK.search(statement) else kind
 
 
 def _kind_of_text(statement: str) -> Kind:
@@ -258,6 +258,12 @@ def is_aborted(conn: Connection) -> bool:
 def _transaction_status(raw: Any) -> int | None:
     status = getattr(getattr(raw, "info", None), "transaction_status", None)
     return None if status is None else int(status)
+
+
+def has_snapshot(conn: Connection) -> bool:
+    """Tell whether the engine's own isolation level makes reads hold for the transaction only."""
+    level = getattr(conn.connection.dbapi_connection, "isolation_level", None)  # of psycopg
+    return getattr(level, "name", None) in ("REPEATABLE_READ", "SERIALIZABLE")
 
 
 def is_autocommit(conn: Connection) -> bool:

@@ -15,13 +15,11 @@ import flask
 from flask import Blueprint, Flask, current_app, got_request_exception, has_app_context, request
 from flask.globals import app_ctx, request_ctx
 from sqlalchemy import Engine
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.orm import scoped_session
 from werkzeug.exceptions import HTTPException, InternalServerError, default_exceptions
 
-from .base import MyBase
-from .engines import instrument, make_engine
 from .errors import ActiveBaseError, AlreadyConfiguredError, NotConfiguredError
-from .query import QueryProperty
+from .flask_databases import session_of
 from .scopes import (
     Scope,
     SessionRegistry,
@@ -29,8 +27,7 @@ from .scopes import (
     ambient_stray_commits,
     check_stray_commits,
 )
-from .session import adopt, global_registry, make_scoped_session
-from .session import session as global_session
+from .session import global_registry, registry_of
 from .timing import Timing
 from .unit import UnitOfWork
 
@@ -82,7 +79,7 @@ class ActiveBase:
             )
         app.config.setdefault("ACTIVEBASE_PROBLEM_DETAILS", True)
         app.config.setdefault("ACTIVEBASE_READ_ONLY_METHODS", frozenset())
-        scoped = _session_of(app, app.extensions.get("sqlalchemy") if db is None else db)
+        scoped = session_of(app, app.extensions.get("sqlalchemy") if db is None else db)
         if "ACTIVEBASE_STRAY_COMMITS" in app.config:
             check_stray_commits(app.config["ACTIVEBASE_STRAY_COMMITS"])
         app.extensions["activebase"] = _Boundary(app, scoped, self._commit_if)
@@ -115,11 +112,15 @@ def read_only_view(view: V) -> V:
 
 
 class _Boundary:
-    """What one app does around each of its requests."""
+    """What one app does around each of its requests.
+
+    A request passes `begin` (before all else), `_undoing` (around the view and what comes before
+    it), `finish` (around all that comes after it) and `tear_down`, in this order.
+    """
 
     def __init__(self, app: Flask, scoped: scoped_session[Any], commit_if: Predicate) -> None:
         self.scoped = scoped
-        self.registry = _registry(scoped)
+        self.registry = registry_of(scoped)
         self._app = app
         self._has_db = "sqlalchemy" in app.extensions
         self._commit_if = commit_if
@@ -360,85 +361,6 @@ def _is_answer(error: Exception) -> bool:
         return False
     status = error.response.status_code if error.response is not None else error.code
     return status is not None and status < 400
-
-
-# -- the session of an app -------------------------------------------------------------------
-
-
-def _session_of(app: Flask, db: Any) -> scoped_session[Any]:
-    if db is not None:
-        return _session_of_extension(app, db)
-    uri = app.config.get("ACTIVEBASE_DATABASE_URI") or app.config.get("SQLALCHEMY_DATABASE_URI")
-    if uri is None:
-        return global_session
-    options = app.config.get("ACTIVEBASE_ENGINE_OPTIONS", {})
-    factory = sessionmaker(make_engine(uri, **options), expire_on_commit=False)
-    scoped = make_scoped_session(factory)
-    global_registry.follow(_registry(scoped), until_configured=False)
-    return scoped
-
-
-def _session_of_extension(app: Flask, db: Any) -> scoped_session[Any]:
-    if app.extensions.get("sqlalchemy") != db:
-        raise NotConfiguredError(
-            f"The db given to ActiveBase is not set up on the app {app.name!r}. Call "
-            "db.init_app(app) first."
-        )
-    if hasattr(db, "Model"):
-        scoped = _adopt_flask_sqlalchemy(app, db)
-    elif hasattr(db, "get_session"):
-        scoped = _adopt_flask_sqlalchemy_lite(app, db)
-    else:
-        raise TypeError(
-            "ActiveBase(app, db) takes a Flask-SQLAlchemy or Flask-SQLAlchemy-Lite object, got "
-            f"{type(db).__name__}."
-        )
-    with app.app_context():
-        engines: list[Engine] = list(db.engines.values())
-    for engine in engines:
-        instrument(engine)
-    global_registry.follow(_registry(scoped), until_configured=True)
-    return scoped
-
-
-def _adopt_flask_sqlalchemy(app: Flask, db: Any) -> scoped_session[Any]:
-    scoped: scoped_session[Any] = db.session
-    adopt(scoped, keep_scopes=False)
-    # Its own teardown removes the session at the end of any app context, also of one inside a
-    # unit; `_end_app_context` ends what belongs to the context.
-    functions = app.teardown_appcontext_funcs
-    functions[:] = [function for function in functions if _owner(function) is not db]
-    db.Model.query = QueryProperty()
-    if issubclass(db.Model, MyBase):
-        db.Model.__repr__ = MyBase.__repr__
-        if db.Model.session is global_session:
-            db.Model.session = scoped
-    return scoped
-
-
-def _owner(function: Callable[..., Any]) -> object:
-    return getattr(function, "__self__", None)
-
-
-def _adopt_flask_sqlalchemy_lite(app: Flask, db: Any) -> scoped_session[Any]:
-    with app.app_context():
-        scoped = make_scoped_session(db.sessionmaker)
-    theirs = db.get_session
-    if not hasattr(theirs, "activebase"):
-
-        def get_session(name: str = "default") -> Any:
-            boundary = current_app.extensions.get("activebase") if has_app_context() else None
-            return theirs(name) if boundary is None or name != "default" else boundary.scoped()
-
-        get_session.activebase = True  # type: ignore[attr-defined]  # so that it is done once
-        db.get_session = get_session  # what db.session calls
-    return scoped
-
-
-def _registry(scoped: scoped_session[Any]) -> SessionRegistry:
-    registry = scoped.registry
-    assert isinstance(registry, SessionRegistry)
-    return registry
 
 
 # -- app contexts ----------------------------------------------------------------------------

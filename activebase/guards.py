@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
+from .changes import count_others
 from .engines import JOURNAL, instrument, is_autocommit
 from .errors import NestedUnitError, UnitOfWorkError
 from .journal import Journal, journal_of
@@ -77,7 +78,8 @@ def _after_rollback(session: Session) -> None:
     journal = journal_of(session)
     failed = journal.flushing is not None
     if failed:
-        journal.undone_by_flush(session)
+        saved = journal.saving
+        journal.undone_by_flush(0 if saved is None else count_others(session, saved))
     if session.in_nested_transaction():
         journal.levels[-1].fate = "undone"
     else:

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from inspect import currentframe
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.orm import InstanceState, Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction
 
-from .engines import JOURNAL, Kind, is_aborted, is_in_transaction
+from .engines import JOURNAL, Kind, has_snapshot, is_aborted, is_in_transaction
 from .errors import (
     DeadlockDetected,
     LostWritesError,
@@ -78,6 +78,7 @@ class Journal:
         self._infos: list[dict[Any, Any]] = []  # theirs
         self.written: set[Connection] = set()
         self.is_borrowed = False
+        self.has_snapshot = False  # what was read holds only as long as this transaction
         self.held = 0  # reads whose locks, settings or snapshot a rollback would give up
         self.flushing: int | None = None  # writes of the level when the flush began
         self.saving: object = None  # the record whose verb flushes
@@ -217,11 +218,6 @@ class Journal:
             for mine in self.connections
         )
 
-    @property
-    def has_snapshot(self) -> bool:
-        """Whether what was read holds only as long as this transaction."""
-        return self.unit is not None and self.unit.isolation_level in _SNAPSHOTS
-
     def setup_of(self, dialect: str) -> str | None:
         """Return the statement that gives a server's transaction what the unit asked for."""
         if self.unit is None or dialect == "sqlite":
@@ -245,14 +241,17 @@ class Journal:
             return
         self.flush_failed()
         many = getattr(context.execution_context, "executemany", False)
-        in_savepoint = len(self.levels) > 1 or conn.in_nested_transaction()
+        is_ours = not self.is_borrowed and not conn.in_nested_transaction()
+        in_savepoint = len(self.levels) > 1 or (conn.in_nested_transaction() and not many)
         if in_savepoint and not _ends_transaction(context, error):
             level = self.levels[-1]
             level.error = level.error or error
             level.writes += int(many)  # some of its rows may be there
             return
+        if many and not is_ours:
+            self.levels[-1].writes += 1  # some of its rows may be there, and are not ours to undo
         self.transaction_ended(error, failed=True)
-        if not context.is_disconnect and not self.is_borrowed and (many or is_aborted(conn)):
+        if is_ours and not context.is_disconnect and (many or is_aborted(conn)):
             # PostgreSQL refuses everything now, and would turn COMMIT into ROLLBACK; others keep
             # half of the rows. Nothing had been written before, or the unit is doomed.
             self._roll_back(conn)
@@ -271,11 +270,10 @@ class Journal:
         if self.flushing is not None:
             self.levels[-1].writes = self.flushing
 
-    def undone_by_flush(self, session: Session) -> None:
-        """A flush has failed, and is about to be undone with what others had left unflushed."""
+    def undone_by_flush(self, others: int) -> None:
+        """A flush has failed, and is undone with the unflushed changes of so many other records."""
         self.flush_failed()
-        if self.saving is not None:
-            self.levels[-1].writes += _count_others(session, self.saving)
+        self.levels[-1].writes += others
 
     def transaction_ended(self, cause: BaseException | None, *, failed: bool = False) -> None:
         """The whole transaction is undone: if anything is lost with it, the unit is doomed.
@@ -320,6 +318,8 @@ class Journal:
             is_borrowed: the session was bound to it, so its transaction may be someone else's.
         """
         self.is_borrowed = is_borrowed
+        level = self.unit.isolation_level if self.unit is not None else None
+        self.has_snapshot = level in _SNAPSHOTS if level else has_snapshot(conn)
         conn.info[JOURNAL] = self
         self.connections.append(conn)
         self._infos.append(conn.info)
@@ -420,25 +420,6 @@ def _is_swallowed(level: Level) -> bool:
     return level.error is not None and level.writes > 0 and not was_told
 
 
-def is_changed(record: object) -> bool:
-    """Tell whether an attribute differs from what was read, without any SQL.
-
-    `Session.is_modified` would load the former value of a relation that was set.
-    """
-    state: InstanceState[Any] = inspect(record)
-    touched = set(state.mapper.attrs.keys()) - state.unmodified
-    relations = state.mapper.relationships.keys()
-    return any(key in relations or state.attrs[key].history.has_changes() for key in touched)
-
-
-def _count_others(session: Session, record: object) -> int:
-    """Count the unflushed records that do not belong to the one that was saved."""
-    state: InstanceState[Any] = inspect(record)
-    own = {id(record), *(id(row[0]) for row in state.mapper.cascade_iterator("save-update", state))}
-    changed = filter(is_changed, session.dirty)
-    return sum(id(other) not in own for other in (*session.new, *session.deleted, *changed))
-
-
 def _line_of_caller() -> tuple[str, int]:
     """Return the file and line that called into SQLAlchemy."""
     frame = currentframe()
@@ -450,16 +431,6 @@ def _line_of_caller() -> tuple[str, int]:
         ):
             return frame.f_code.co_filename, frame.f_lineno
     return __file__, 0
-
-
-def flush_for(session: Session, record: object) -> None:
-    """Flush because of one record: if it fails, others that were waiting are lost writes."""
-    journal = journal_of(session)
-    journal.saving = record
-    try:
-        session.flush()
-    finally:
-        journal.saving = None
 
 
 def waits_for_itself(name: str, holder: str) -> NestedUnitError:

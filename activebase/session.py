@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionm
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import ThreadLocalRegistry
 
+from .changes import has_changes
 from .engines import JOURNAL, forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
-from .journal import Journal, is_changed, journal_of
+from .journal import Journal, journal_of
 from .scopes import (
     Scope,
     SessionRegistry,
@@ -92,7 +93,7 @@ class ActiveSession(Session):
             super().flush(objects)  # which says that a flush inside a flush can't be
             return
         try:
-            if not journal.takes_writes and self._has_changes():
+            if not journal.takes_writes and has_changes(self):
                 journal.check_write()
             journal.flushing = journal.levels[-1].writes
             super().flush(objects)
@@ -114,8 +115,15 @@ class ActiveSession(Session):
         with suppress(IllegalStateChangeError):  # in a commit: its caller rolls back
             super().rollback()
 
-    def _has_changes(self) -> bool:
-        return bool(self.new or self.deleted or any(map(is_changed, self.dirty)))
+
+def flush_for(session: Session, record: object) -> None:
+    """Flush because of one record: if it fails, others that were waiting are lost writes."""
+    journal = journal_of(session)
+    journal.saving = record
+    try:
+        session.flush()
+    finally:
+        journal.saving = None
 
 
 class GlobalRegistry(SessionRegistry):

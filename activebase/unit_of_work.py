@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from sqlalchemy.orm import Session, scoped_session
 
+from .changes import has_changes
 from .errors import NestedUnitError, TransientError, UnitOfWorkError
 from .journal import Callback, Journal, journal_of, lost_writes, waits_for_itself
 from .session import registry_of
@@ -86,7 +87,7 @@ def on_commit(
 
 def _has_work(session: Session) -> bool:
     # A transaction that has only read will never be committed by anyone.
-    return bool(journal_of(session).writes or session.new or session.dirty or session.deleted)
+    return bool(journal_of(session).writes) or has_changes(session)
 
 
 # -- boundaries for scripts and services -----------------------------------------------------

@@ -13,6 +13,7 @@ from activebase import (
     ConnectionLost,
     StrayCommitError,
     allow_commit,
+    configure,
     on_commit,
     session,
     unit_of_work,
@@ -104,6 +105,22 @@ def test_refuses_commits_after_an_allowed_one_that_a_listener_stopped(
             commit()
         assert names(database) == []
         stray()
+    assert names(database) == []
+
+
+@pytest.mark.parametrize("commit", [commit_the_session, commit_the_transaction])
+def test_refuses_the_ways_around_after_a_commit_by_setting_that_a_listener_stopped(
+    engine: Engine, database: Database, commit: Callable[[], None]
+) -> None:
+    def fail(_: Any) -> None:
+        raise Undone
+
+    configure(engine, stray_commits="allow")
+    with suppress(StrayCommitError), unit_of_work():
+        save("ada")
+        with listening("before_commit", fail), undone():
+            commit()
+        session.connection().commit()  # which no setting lets pass
     assert names(database) == []
 
 

@@ -232,3 +232,18 @@ def test_leaves_no_row_of_a_failed_executemany_in_a_savepoint(
             work()
         save("eve")
     assert names(database) == ["ada", "eve"]
+
+
+def test_leaves_no_row_of_a_failed_executemany_in_a_savepoint_of_core(
+    engine: Engine, database: Database
+) -> None:
+    def work() -> None:
+        with unit_of_work():
+            save("ada")
+            with session.connection().begin_nested():
+                insert_many()
+            save("eve")
+
+    with pytest.raises((LostWritesError, SQLAlchemyError)):
+        work()
+    assert names(database) == []
