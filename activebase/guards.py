@@ -30,7 +30,7 @@ def _connected(session: Session, transaction: SessionTransaction, conn: Connecti
         conn.info.setdefault(JOURNAL, journal)
         journal.lost = unfit  # if the error is swallowed, what follows is refused as well
         raise journal.lost_error()
-    journal.connected(conn, is_borrowed=isinstance(session.bind, Connection))
+    journal.connected(conn, transaction, is_borrowed=isinstance(session.bind, Connection))
     if setup := journal.setup_of(conn.dialect.name):
         conn.exec_driver_sql(setup)
         journal.held = 0  # that was no read

@@ -82,6 +82,7 @@ class Journal:
         self.held = 0  # reads whose locks, settings or snapshot a rollback would give up
         self.flushing: int | None = None  # writes of the level when the flush began
         self.saving: object = None  # the record whose verb flushes
+        self._root: SessionTransaction | None = None
         self._root_committed = False
         self._accused: SessionTransaction | None = None
 
@@ -181,7 +182,9 @@ class Journal:
         """Refuse COMMIT to anyone but the boundary; ``conn`` is about to send it."""
         if not self.is_open:
             return
-        if not self.ending and not (self.committing and self._rule_for_strays() != "raise"):
+        # An allowed commit that a listener has stopped is on its way no more.
+        is_on_its_way = self.committing and self._root is not None and not self._root.is_active
+        if not self.ending and not (is_on_its_way and self._rule_for_strays() != "raise"):
             stray = self._stray("connection.commit()")
             self.transaction_ended(stray)
             raise stray
@@ -311,12 +314,13 @@ class Journal:
         for level in self.levels:
             level.callbacks.clear()
 
-    def connected(self, conn: Connection, *, is_borrowed: bool) -> None:
-        """The transaction goes on on this connection, too.
+    def connected(self, conn: Connection, root: SessionTransaction, *, is_borrowed: bool) -> None:
+        """The root transaction goes on on this connection, too.
 
         Args:
             is_borrowed: the session was bound to it, so its transaction may be someone else's.
         """
+        self._root = root
         self.is_borrowed = is_borrowed
         level = self.unit.isolation_level if self.unit is not None else None
         self.has_snapshot = level in _SNAPSHOTS if level else has_snapshot(conn)
@@ -360,6 +364,7 @@ class Journal:
             if info.get(JOURNAL) is self:
                 del info[JOURNAL]  # of a connection that did not go back to its pool
         self.connections, self._infos = [], []
+        self._root = None
         self.written.clear()
         self.held = 0
         committed, self._root_committed = self._root_committed, False
