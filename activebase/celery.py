@@ -38,7 +38,7 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
 
     abstract = True
 
-    #: How often a run that ended in a `TransientError` is repeated, by Celery's own retry.
+    #: How often a run that ended in a `TransientError` is published again.
     transient_retries = 3
     #: The scoped session of the unit, None for the global one.
     session: scoped_session[Any] | None = None

@@ -5,6 +5,8 @@ already catches::
 
     ActiveBaseError
     ├── NotConfiguredError
+    │   └── InvalidURLError      (ArgumentError)
+    ├── AlreadyConfiguredError   (RuntimeError)
     ├── NotFoundError            (NoResultFound)    404   .model .criteria
     ├── ConflictError            (IntegrityError)   409   .constraint .table .columns
     │   ├── UniqueViolation
@@ -190,7 +192,7 @@ class ConnectionLost(TransientError):
 
 
 class CommitUnknownError(DriverError, exc.OperationalError):
-    """The connection dropped during COMMIT: whether it took effect can't be known."""
+    """The connection dropped, or something broke in, during COMMIT: its outcome can't be known."""
 
     status = 500
 

@@ -324,6 +324,8 @@ class Journal:
         self.is_borrowed = is_borrowed
         level = self.unit.isolation_level if self.unit is not None else None
         self.has_snapshot = level in _SNAPSHOTS if level else has_snapshot(conn)
+        # SQLite's reads are not counted one by one: its unit holds from the first statement on.
+        self.held = int(self.has_snapshot and conn.dialect.name == "sqlite")
         conn.info[JOURNAL] = self
         self.connections.append(conn)
         self._infos.append(conn.info)
