@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from celery.result import allow_join_result
 
 from tests.databases import Database, PostgresDatabases, fresh_sqlite
 from tests.queues import delete_queue, empty_redis_database
@@ -117,3 +118,14 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     report.outcome = "failed"
     report.longrepr = f"{STRICT} is set, so this skip is a failure: {reason}"
+
+
+@pytest.fixture(autouse=True)
+def results_can_be_awaited() -> Iterator[None]:
+    """Undo what eager tasks in threads leave behind.
+
+    Celery keeps "this is inside a task" in one variable for all threads, so that two that end at
+    once may leave it set; then `result.get()` is refused in every later test.
+    """
+    with allow_join_result():
+        yield
