@@ -233,8 +233,12 @@ class UnitOfWork(Scope):
         try:
             yield
         finally:
-            current_scope.set(before)
-            self.closed, self.outer = was_closed, outer
+            self.outer = outer
+            if self.closed and before is self:  # the boundary has closed it meanwhile
+                current_scope.set(outer)
+            else:
+                current_scope.set(before)
+                self.closed = self.closed or was_closed
 
     def lock_holder(self, conn: Connection) -> str | None:
         """Name the scope around this unit that keeps SQLite's write lock from it, if any."""
