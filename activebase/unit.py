@@ -1,9 +1,11 @@
-"""UnitOfWork: the state machine that every boundary is written on, with four calls::
+"""UnitOfWork: the state machine that every boundary is written on.
 
-unit = UnitOfWork.begin(name="GET /users")   # open
-unit.commit()                                # open -> committed: the one COMMIT, callbacks
-unit.rollback()                              # open -> rolled back
-unit.close()                                 # session closed, scope restored
+A boundary makes four calls::
+
+    unit = UnitOfWork.begin(name="GET /users")   # open
+    unit.commit()                                # open -> committed: the one COMMIT, callbacks
+    unit.rollback()                              # open -> rolled back
+    unit.close()                                 # session closed, scope restored
 """
 
 from __future__ import annotations
