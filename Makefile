@@ -6,7 +6,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help test test-oldest lint demo demo-check clean
+.PHONY: help test test-oldest lint demo demo-check bench clean
 
 help:  ## Show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,19 +15,25 @@ test: $(VENV)/.installed-dev  ## Run the tests; ARGS='-k name' goes to pytest
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 test-oldest: $(OLDEST)/.installed  ## Run the tests on the oldest supported dependencies
-	$(OLDEST)/bin/python -m pytest $(ARGS)
+	$(OLDEST)/bin/python -m pytest -m 'not slow' $(ARGS)
 
-lint: $(VENV)/.installed-lint  ## Run ruff, mypy and pyright
+lint: $(VENV)/.installed-lint $(OLDEST)/.installed  ## Run ruff, mypy and pyright
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	@echo "The samples of typed code, on the oldest supported dependencies:"
+	$(VENV)/bin/mypy --python-executable $(OLDEST)/bin/python --cache-dir .mypy_cache/oldest --follow-imports silent tests/typing
+	$(VENV)/bin/pyright --pythonpath $(OLDEST)/bin/python tests/typing
 
 demo: $(VENV)/.installed-demo  ## Start the demo service: web, worker and data
 	$(VENV)/bin/python -m demo_app.run
 
 demo-check: $(VENV)/.installed-demo  ## Start the demo service, try it over HTTP, stop it
 	$(VENV)/bin/python -m demo_app.run --check
+
+bench: $(VENV)/.installed-bench  ## Run the benchmarks; ARGS=--quick for a look
+	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 clean:  ## Remove everything that make and the tools have made
 	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

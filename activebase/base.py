@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Mapping
-from inspect import Parameter, getattr_static, signature
-from typing import Any, ClassVar, Self
-from weakref import WeakKeyDictionary
+from collections.abc import Collection, Iterable, Mapping
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, overload
 
-from sqlalchemy import MetaData, inspect
+from sqlalchemy import ColumnElement, MetaData
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
-    InstanceState,
-    Mapper,
-    RelationshipProperty,
     Session,
     scoped_session,
 )
-from sqlalchemy.orm.attributes import set_committed_value
 
-from .errors import (
-    InvalidLookupError,
-    NotFoundError,
-    ProtectedAttributeError,
-    UnknownAttributeError,
-    did_you_mean,
-    models,
+from .assignment import (
+    assign,
+    check_names,
+    constructor_names,
+    has_related,
+    is_collection,
+    of_one_version,
+    state_of,
+    unknown_attribute,
 )
+from .errors import NotFoundError, models
+from .kept import forget_found
+from .later import Later
 from .query import QueryProperty
 from .session import flush_for, registry_of
 from .session import session as global_session
+
+if TYPE_CHECKING:
+    from . import bulk, conditions, prepared
+    from . import get_or_create as creation
+    from .bulk import Action
+    from .get_or_create import Wanted
+else:
+    bulk, conditions = Later("bulk"), Later("conditions")
+    creation, prepared = Later("get_or_create"), Later("prepared")
+
+R = TypeVar("R", bound="MyBase")
 
 #: Names every constraint, so that migrations and error messages can speak of it.
 NAMING_CONVENTION = {
@@ -61,6 +70,8 @@ class MyBase:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         models.add(cls)
+        for base in cls.__mro__[1:]:
+            forget_found(base)  # its queries may read the tables of subclasses, too
         if isinstance(own := vars(cls).get("session"), scoped_session):
             registry_of(own)  # so that its sessions are guarded before the first boundary, too
 
@@ -74,8 +85,55 @@ class MyBase:
         Raises:
             UnknownAttributeError, ProtectedAttributeError: before anything is made.
         """
-        _check_names(cls, values, also=_constructor_names(cls))
+        check_names(cls, values, also=constructor_names(cls))
         return cls(**values).save()
+
+    @classmethod
+    def get_or_create(
+        cls, *, defaults: Mapping[str, Any] | None = None, **lookups: Any
+    ) -> tuple[Self, bool]:
+        """Return the record that matches, with False; else make it and return it with True.
+
+        When a concurrent insert of the same row comes first, that row is returned. It takes a
+        unique constraint on what is looked up: else both are inserted.
+
+        Args:
+            defaults: further values for a new record, which win over the lookups; callables are
+                called, and only when one is made.
+            **lookups: as of `filter()`; those without an operator are values of a new record.
+        Effect: SELECT; a missing record is inserted in a savepoint.
+        Raises:
+            InvalidLookupError, UnknownAttributeError, ProtectedAttributeError: before any SQL.
+            MultipleResultsFound: more than one matches.
+            ConflictError: the new record is in conflict with a row that does not match.
+        Source: Django's `get_or_create`.
+        """
+        return creation.get_or_create(_wanted(cls, lookups, defaults or {}))
+
+    @classmethod
+    def update_or_create(
+        cls,
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        create_defaults: Mapping[str, Any] | None = None,
+        **lookups: Any,
+    ) -> tuple[Self, bool]:
+        """Update the record that matches and return it with False; else make it, as above.
+
+        Its row is locked FOR UPDATE until the unit ends, where the database can.
+
+        Args:
+            defaults: what is set; of a new record as well unless ``create_defaults`` is given.
+            create_defaults: further values for a new record, in place of ``defaults``.
+            **lookups: see `get_or_create`.
+        Effect: SELECT FOR UPDATE, flush; a missing record is inserted in a savepoint.
+        Raises: see `get_or_create`.
+        Source: Django's `update_or_create`.
+        """
+        changes = defaults or {}
+        wanted = _wanted(cls, lookups, changes if create_defaults is None else create_defaults)
+        check_names(cls, changes)
+        return creation.update_or_create(wanted, changes)
 
     def save(self) -> Self:
         """Add the record to the session and flush; returns the record.
@@ -97,6 +155,8 @@ class MyBase:
     ) -> Self:
         """Set attributes and flush; returns the record.
 
+        A column that has its value already is left alone, unless someone listens to its being set.
+
         Args:
             data: untrusted values, as from a form; needs ``only``.
             only: the names that are taken from ``data``; others are ignored.
@@ -113,15 +173,102 @@ class MyBase:
             )
         if data is not None and only is not None:
             values = {name: data[name] for name in only if name in data} | values
-        _check_names(type(self), values)
-        _assign(self, values)
-        return self.save()
+        check_names(type(self), values)
+        assign(self, values)
+        if type(self).save is not MyBase.save:
+            return self.save()  # the model's own
+        session = _session_of(type(self))
+        if self not in session or self in session.deleted or has_related(self):
+            session.add(self)
+        flush_for(session, self)
+        return self
 
     def delete(self) -> None:
         """Delete the record and flush. Effect: flush."""
         session = _session_of(type(self))
         session.delete(self)
         flush_for(session, self)
+
+    @overload
+    @classmethod
+    def bulk_create(
+        cls,
+        rows: Iterable[Self | Mapping[str, Any]],
+        *,
+        on_conflict: Action | None = None,
+        conflict_columns: Collection[str] | None = None,
+        update_columns: Collection[str] | None = None,
+        batch_size: int | None = None,
+        returning: Literal[True],
+    ) -> list[Self]: ...
+
+    @overload
+    @classmethod
+    def bulk_create(
+        cls,
+        rows: Iterable[Self | Mapping[str, Any]],
+        *,
+        on_conflict: Action | None = None,
+        conflict_columns: Collection[str] | None = None,
+        update_columns: Collection[str] | None = None,
+        batch_size: int | None = None,
+        returning: Literal[False] = False,
+    ) -> int: ...
+
+    @classmethod
+    def bulk_create(
+        cls,
+        rows: Iterable[Self | Mapping[str, Any]],
+        *,
+        on_conflict: Action | None = None,
+        conflict_columns: Collection[str] | None = None,
+        update_columns: Collection[str] | None = None,
+        batch_size: int | None = None,
+        returning: bool = False,
+    ) -> int | list[Self]:
+        """Insert many rows; returns how many were written, or with ``returning`` the records.
+
+        Args:
+            rows: new records, which stay as they are, or dicts by attribute; one row or none is
+                written for each.
+            on_conflict: of a row with one that is there: None raises, "ignore" skips the row,
+                "update" changes the other one.
+            conflict_columns: the key that is meant; default for "ignore" any, for "update" the
+                primary key if rows give it, else the only unique constraint.
+            update_columns: what "update" sets; default all that the row gives but its keys.
+            batch_size: rows in one statement.
+            returning: return what was written, as records of the session, in the order of ``rows``.
+        Effect: flush, one INSERT for each batch; of relationships nothing is cascaded.
+        Raises:
+            UnknownAttributeError, ProtectedAttributeError, TypeError, ValueError: before any SQL.
+            ConflictError, InvalidDataError: as `save()`; nothing of ``rows`` is written.
+        Source: Django's `bulk_create`.
+        """
+        options = bulk.Options(on_conflict, conflict_columns, update_columns, batch_size)
+        create = bulk.bulk_create_records if returning else bulk.bulk_create
+        return create(_session_of(cls), cls, rows, options)
+
+    @classmethod
+    def bulk_update(
+        cls,
+        records: Iterable[Self | Mapping[str, Any]],
+        fields: Collection[str],
+        *,
+        batch_size: int | None = None,
+    ) -> int:
+        """Write these attributes of many records; returns how many rows were found.
+
+        Args:
+            records: saved records, or dicts by attribute with the primary key and the fields.
+            fields: names of attributes that are columns.
+            batch_size: rows in one statement.
+        Effect: flush of everything else, one UPDATE for each batch.
+        Raises:
+            UnknownAttributeError, ProtectedAttributeError, TypeError, ValueError: before any SQL.
+            StaleRecordError: a version counter did not match; nothing is written.
+        Source: Django's `bulk_update`.
+        """
+        return bulk.bulk_update(_session_of(cls), cls, records, fields, batch_size=batch_size)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -133,7 +280,8 @@ class MyBase:
             pk: the value; a tuple, or a dict by attribute, for a composite key.
         Effect: none if the session has the record, else SELECT.
         """
-        return _session_of(cls).get(cls, pk)
+        record: Self | None = prepared.record_by_key(_session_of(cls), cls, pk)
+        return record
 
     @classmethod
     def get_or_404(cls, pk: Any) -> Self:
@@ -146,19 +294,33 @@ class MyBase:
         return record
 
     @classmethod
-    def get_by(cls, **values: Any) -> Self | None:
-        """Return the first record with these attribute values, or None. Effect: SELECT.
+    def get_by(cls, **lookups: Any) -> Self | None:
+        """Return the first record that the lookups find, or None.
+
+        Args:
+            **lookups: as `Query.filter` takes: ``get_by(email__iexact=e)``.
+        Effect: SELECT; the statement is made once for the names of the lookups.
+        Raises:
+            InvalidLookupError: an unknown name or operator, or a value that it does not take.
+        """
+        made = prepared.prepared(cls, tuple(lookups))
+        parameters = made.parameters(lookups)
+        if parameters is None:
+            return cls.query.filter(**lookups).first()
+        record: Self | None = made.first(_session_of(cls), parameters)
+        return record
+
+    @classmethod
+    def q(cls, **lookups: Any) -> ColumnElement[bool]:
+        """Return lookups as an expression, for ``|``, ``&`` and ``~``; it is never NULL.
+
+        ``User.query.filter(User.q(name__icontains="x") | ~User.q(age__lt=3))``
 
         Raises:
-            InvalidLookupError: the model has no attribute of that name.
+            InvalidLookupError: an unknown name or operator, or a value that it does not take.
+        Source: Django's `Q`.
         """
-        known = inspect(cls).all_orm_descriptors.keys()
-        for name in values:
-            if name not in known:
-                raise InvalidLookupError(
-                    f"{cls.__name__} has no attribute {name!r}.{did_you_mean(name, known)}"
-                )
-        return cls.query.filter_by(**values).first()
+        return conditions.condition(cls, lookups, null_safe=True)
 
     def refresh(self, *names: str, lock: bool = False) -> Self:
         """Read the record, or the named attributes, again; returns the record.
@@ -172,6 +334,8 @@ class MyBase:
         session = _session_of(type(self))
         session.flush()
         try:
+            if names and lock:
+                names = (*names, *of_one_version(self))
             session.refresh(self, names or None, with_for_update=lock or None)
         except InvalidRequestError as error:
             if self not in session:
@@ -187,7 +351,7 @@ class MyBase:
         The old value is None where it had not been read. Collections are given as lists.
         """
         changed: dict[str, tuple[Any, Any]] = {}
-        for attribute in _state(self).attrs:
+        for attribute in state_of(self).attrs:
             history = attribute.history
             if not history.has_changes():
                 continue
@@ -196,7 +360,7 @@ class MyBase:
             )
             old: Any = removed[0] if removed else None
             new: Any = added[0] if added else None
-            if _is_collection(self, attribute.key):
+            if is_collection(self, attribute.key):
                 old, new = kept + removed, kept + added
             changed[attribute.key] = (old, new)
         return changed
@@ -218,18 +382,18 @@ class MyBase:
         Raises:
             UnknownAttributeError: the model has no such name.
         """
-        mapper = _state(self).mapper
+        mapper = state_of(self).mapper
         columns = [prop.key for prop in mapper.column_attrs if not prop.deferred]
         names = [*(columns if only is None else only), *include]
         for name in (*names, *exclude):
             static = getattr_static(type(self), name, callable)
             if callable(static) or isinstance(static, classmethod | staticmethod):
-                raise _unknown(type(self), name, [*mapper.all_orm_descriptors.keys()])
+                raise unknown_attribute(type(self), name, [*mapper.all_orm_descriptors.keys()])
         return {name: _plain(getattr(self, name)) for name in names if name not in exclude}
 
     def __repr__(self) -> str:
         # Identity only, as it is known without SQL: a column might hold a secret.
-        state = _state(self)
+        state = state_of(self)
         name = type(self).__name__
         if state.identity is None:
             return f"<{name} ({'pending' if state.pending else 'transient'})>"
@@ -255,122 +419,11 @@ def _session_of(cls: type[MyBase]) -> Session:
     return made
 
 
-# -- attributes ------------------------------------------------------------------------------
-
-
-def _state(record: MyBase) -> InstanceState[Any]:
-    state: InstanceState[Any] = inspect(record)
-    return state
-
-
-def _once_per_class(function: Callable[[type], frozenset[str]]) -> Callable[[type], frozenset[str]]:
-    """Keep what a function tells of a class, as long as the class lives."""
-    known: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
-
-    def look_up(cls: type) -> frozenset[str]:
-        if cls not in known:
-            known[cls] = function(cls)
-        return known[cls]
-
-    return look_up
-
-
-@_once_per_class
-def _settable(cls: type) -> frozenset[str]:
-    """Return the names that can be set: mapped attributes, hybrids and properties with a setter."""
-    mapper: Mapper[Any] = inspect(cls)
-    names = set(mapper.attrs.keys())
-    for name, descriptor in mapper.all_orm_descriptors.items():
-        if not isinstance(descriptor, hybrid_property) or descriptor.fset is not None:
-            names.add(name)
-    for owner in cls.__mro__:
-        names |= {
-            name
-            for name, value in vars(owner).items()
-            if isinstance(value, property) and value.fset is not None
-        }
-    return frozenset(names)
-
-
-@_once_per_class
-def _constructor_names(cls: type) -> frozenset[str]:
-    """Return what the model's own constructor, as of a dataclass, takes beside attributes."""
-    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    return frozenset(p.name for p in signature(cls).parameters.values() if p.kind in named)
-
-
-def _check_names(cls: type[MyBase], values: Collection[str], *, also: Collection[str] = ()) -> None:
-    settable = _settable(cls)
-    for name in values:
-        if name in cls.__protected__:
-            raise ProtectedAttributeError(
-                f"{cls.__name__}.{name} is protected: create() and update() do not set it. Assign "
-                "it (record.name = value) where the code means to."
-            )
-        if name not in settable and name not in also:
-            raise _unknown(cls, name, settable)
-
-
-def _unknown(cls: type, name: str, known: Collection[str]) -> UnknownAttributeError:
-    has_it = getattr_static(cls, name, None) is not None
-    what = "can't be set: it has no setter" if has_it else "does not exist"
-    return UnknownAttributeError(f"{cls.__name__}.{name} {what}.{did_you_mean(name, known)}")
-
-
-def _assign(record: MyBase, values: Mapping[str, Any]) -> None:
-    """Set all values or, when one is refused, none."""
-    undo: list[Callable[[], None]] = []
-    try:
-        for name, value in values.items():
-            undo.append(_putting_back(record, name))
-            setattr(record, name, value)
-    except BaseException:
-        for put_back in reversed(undo):
-            put_back()
-        raise
-
-
-def _putting_back(record: MyBase, name: str) -> Callable[[], None]:
-    """Return a function that gives the attribute its present value again."""
-    state = _state(record)
-    prop = state.mapper.attrs.get(name)
-    if prop is None:
-        return functools.partial(setattr, record, name, getattr(record, name))
-    if name not in state.dict:
-        return functools.partial(_unset, record, name)
-    old = state.dict[name]
-    if isinstance(prop, RelationshipProperty):
-        waiting = set(state.session.new) if state.session is not None else set()
-        return functools.partial(_relate, record, name, list(old) if prop.uselist else old, waiting)
-    if state.attrs[name].history.has_changes():
-        return functools.partial(setattr, record, name, old)
-    # Not setattr: a validator may refuse what the database holds.
-    return functools.partial(set_committed_value, record, name, old)
-
-
-def _relate(record: MyBase, name: str, old: Any, waiting: Collection[object]) -> None:
-    """Set a relation again; records that came into the session with the other value go out."""
-    setattr(record, name, old)
-    session = _state(record).session
-    if session is not None:
-        for new in session.new:
-            if new not in waiting:
-                session.expunge(new)
-
-
-def _unset(record: MyBase, name: str) -> None:
-    state = _state(record)
-    if name not in state.dict:
-        return
-    if state.persistent and state.session is not None:
-        state.session.expire(record, [name])
-    else:
-        delattr(record, name)
-
-
-def _is_collection(record: MyBase, name: str) -> bool:
-    prop = _state(record).mapper.attrs.get(name)
-    return isinstance(prop, RelationshipProperty) and bool(prop.uselist)
+def _wanted(cls: type[R], lookups: Mapping[str, Any], defaults: Mapping[str, Any]) -> Wanted[R]:
+    query = cls.query.filter(**lookups)
+    values = creation.plain_values(cls, lookups)
+    check_names(cls, [*values, *defaults], also=constructor_names(cls))
+    return creation.Wanted(cls, _session_of(cls), query, values=values, defaults=defaults)
 
 
 def _plain(value: Any) -> Any:

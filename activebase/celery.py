@@ -7,6 +7,7 @@ The unit is opened and ended in ``__call__``: what Celery calls afterwards (``af
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, states
@@ -19,6 +20,7 @@ from kombu.serialization import dumps
 from sqlalchemy.orm import scoped_session
 
 from .errors import TransientError
+from .scopes import SessionRegistry, ambient_scopes, thread_scopes
 from .session import registry_of
 from .unit import UnitOfWork
 from .unit_of_work import Unit, backoff, on_commit
@@ -75,9 +77,9 @@ class ActiveTask(Task):  # type: ignore[misc]  # celery ships no types
     def _check_result(self, request: Any, result: Any) -> None:
         """Raise if the result can't be sent on: once the unit is committed it would be too late."""
         is_ignored = request.ignore_result or (request.ignore_result is None and self.ignore_result)
-        is_stored = not is_ignored and not isinstance(self.backend, DisabledBackend)
         if request.is_eager and not getattr(self, "store_eager_result", False):
-            is_stored = False
+            is_ignored = True
+        is_stored = not is_ignored and not isinstance(self.backend, DisabledBackend)
         if is_stored or request.callbacks or request.chain or request.chord:
             self.backend.encode(self.backend.encode_result(result, states.SUCCESS))
 
@@ -160,9 +162,27 @@ def celery_init_app(app: Flask) -> Celery:
     return celery
 
 
-@task_prerun.connect  # type: ignore[untyped-decorator]  # celery ships no types
-@task_postrun.connect  # type: ignore[untyped-decorator]
 def _end_task(task: Task | None = None, **_: Any) -> None:
     """Close what handlers of tasks used outside of units, so that each starts clean."""
     if isinstance(task, ActiveTask) and not task.request.is_eager:
         registry_of(task.session).target().end_thread()
+
+
+@cache
+def _end_tasks() -> None:
+    task_prerun.connect(_end_task)
+    task_postrun.connect(_end_task)
+
+
+def _used_outside(registry: SessionRegistry, *, make: bool) -> None:
+    """A session is used outside of units: from now on what a task's handlers used is closed.
+
+    Not before: a signal that someone listens to takes as long as all the rest of an empty unit.
+    """
+    if make:
+        _end_tasks()
+
+
+ambient_scopes.append(_used_outside)
+if thread_scopes:  # one has been used before this module was imported
+    _end_tasks()

@@ -7,22 +7,26 @@ rule: they look up the `Journal` (journal.py) of the session that owns the conne
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from enum import Enum
-from functools import lru_cache
+import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Dialect, Engine, Integer, event, exc
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
-from .errors import InvalidURLError
-from .translation import translate
+from .dialects import is_mysql
+from .errors import InvalidURLError, said_again
+from .later import Later
+from .statements import HOLD, READ, KindOf, kind_of, kinds_of
 
 if TYPE_CHECKING:
+    from . import functions, translation
     from .journal import Journal
+else:
+    functions, translation = Later("functions"), Later("translation")
 
 #: Where a session's journal stands, in `Session.info` and in `Connection.info`.
 JOURNAL = "activebase.journal"
@@ -101,7 +105,7 @@ def _is_in_memory(url: URL) -> bool:
 # -- watching --------------------------------------------------------------------------------
 
 _engines: WeakSet[Engine] = WeakSet()
-_instrumented: WeakSet[object] = WeakSet()
+_guards: WeakKeyDictionary[Dialect, _StatementGuard] = WeakKeyDictionary()
 
 
 def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None = None) -> Engine:
@@ -111,20 +115,21 @@ def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None
     # that it is a variant of, for which there is no public name.
     engine = getattr(engine, "_proxied", engine)
     # An engine and its variants with other execution options share one dialect.
-    if engine.dialect in _instrumented:
+    if guard := _guards.get(engine.dialect):
+        guard.stay_first(engine)
         return given
-    _instrumented.add(engine.dialect)
+    is_sqlite = engine.dialect.name == "sqlite"
+    before = _before_sqlite_statement if is_sqlite else _before_on_server(kinds_of(engine.dialect))
+    guard = _guards[engine.dialect] = _StatementGuard(engine, before)
     _engines.add(engine)
     event.listen(engine, "handle_error", _on_error, retval=True)
-    before = _before_sqlite_statement if engine.dialect.name == "sqlite" else _before_statement
-    # retval=True only spares SQLAlchemy's wrapper around a listener without one.
-    event.listen(engine, "before_cursor_execute", before, retval=True)
-    event.listen(engine, "commit", _before_commit)
+    _guard_commits(engine.dialect)
     if not isinstance(engine.pool, StaticPool):  # which shares its connection
         event.listen(engine, "checkin", _forget_journal)
-    if engine.dialect.name == "sqlite":
+    if is_sqlite:
         engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: _CheckedInteger}
-        event.listen(engine, "checkout", _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {})))
+        set_up = _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {}), weakref.ref(engine), guard)
+        event.listen(engine, "checkout", set_up)
     return given
 
 
@@ -134,120 +139,126 @@ def forget_connections() -> None:
         engine.dispose(close=False)
 
 
-class Kind(Enum):
-    """What a statement does to the transaction."""
-
-    READ = "read"
-    HOLD = "hold"  # reads, and holds locks or settings that only this transaction has
-    WRITE = "write"
-    COMMIT = "commit"
-    ROLLBACK = "rollback"
+#: Called before a statement is sent: the cursor, the statement, its parameters, their context.
+_Before = Callable[[Any, str, Any, Any], None]
 
 
-READ, HOLD, WRITE = Kind.READ, Kind.HOLD, Kind.WRITE
+class _StatementGuard:
+    """Has a function called before each statement, through the events that cost the least.
 
-# What SQLAlchemy itself compiles starts like this: one look-up tells.
-_BY_HEAD = {"SELECT": READ, "INSERT": WRITE, "UPDATE": WRITE, "DELETE": WRITE}
-_BY_HEAD |= dict.fromkeys(("SAVEPO", "RELEAS", "BEGIN", "BEGIN ", "PRAGMA"), READ)
-_FIRST_WORDS = re.compile(r"(?:[\s;(]|--[^\n]*\n|/\*.*?\*/)*(\w+)(?:\s+(\w+))?", re.DOTALL)
-_ROW_LOCK = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE)
-_DML = re.compile(r"\b(?<!FOR\s)(?<!KEY\s)(?:INSERT|UPDATE|DELETE|MERGE)\b")
-_READS = frozenset(
-    "SELECT VALUES TABLE SHOW PRAGMA SET RESET SAVEPOINT RELEASE DECLARE FETCH MOVE CLOSE LISTEN "
-    "UNLISTEN LOCK DISCARD DESCRIBE DESC USE BEGIN START ATTACH DETACH DEALLOCATE".split()
-)
-_ENDS = {"COMMIT": Kind.COMMIT, "END": Kind.COMMIT, "ROLLBACK": Kind.ROLLBACK}
-_ENDS["ABORT"] = Kind.ROLLBACK
-_WORDS_THAT_COUNT = frozenset(
-    (*_ENDS, *"INSERT UPDATE DELETE MERGE CREATE ALTER DROP TRUNCATE WITH PREPARE LOCK SET".split())
-)
+    Those of the dialect: as soon as an engine has one of its own, each statement pays for all of
+    them. But a listener to the dialect's may send a statement itself, and ends the event with that:
+    where there is any other, we listen to the engine's, which comes before.
+    """
 
+    def __init__(self, engine: Engine, before: _Before) -> None:
+        self._before = before
+        self._is_on_dialect = True
+        event.listen(engine, "do_execute", self._on_dialect)
+        event.listen(engine, "do_executemany", self._on_dialect)
+        event.listen(engine, "do_execute_no_params", self._without_parameters)
+        self.stay_first(engine)
 
-def kind_of(statement: str) -> Kind:
-    """Tell what a statement does; one that is not known counts as a write."""
-    # On the hot path this is a look-up; long texts are not worth their memory.
-    return _known_kind(statement) if len(statement) < 5000 else _find_kind(statement)
+    def stay_first(self, engine: Engine) -> None:
+        """Listen to the engine's event from now on if there are other listeners."""
+        if not self._is_on_dialect:
+            return
+        events = engine.dialect.dispatch
+        if (
+            len(events.do_execute) + len(events.do_executemany) + len(events.do_execute_no_params)
+            > 3
+        ):
+            event.listen(engine, "before_cursor_execute", self._before_cursor, retval=True)
+            # Not removed from the dialect's: other threads may be going through them.
+            self._is_on_dialect = False
 
+    def _on_dialect(self, cursor: Any, statement: str, given: Any, context: Any) -> None:
+        if self._is_on_dialect:
+            self._before(cursor, statement, given, context)
 
-def _find_kind(statement: str) -> Kind:
-    if ";" not in statement:
-        return _kind_of_one(statement)
-    # Several in one text, which some drivers send: what does most tells. What follows a semicolon
-    # may be the rest of a literal as well, so there a word must be known to count.
-    first, *later = statement.split(";")
-    kinds = {_kind_of_one(first), *map(_kind_of_later, later)}
-    return next((kind for kind in (*_ENDS.values(), WRITE, HOLD) if kind in kinds), READ)
+    def _without_parameters(self, cursor: Any, statement: str, context: Any) -> None:
+        self._on_dialect(cursor, statement, None, context)
 
-
-_known_kind = lru_cache(maxsize=1000)(_find_kind)
-
-
-def _kind_of_later(statement: str) -> Kind:
-    found = _FIRST_WORDS.match(statement)
-    is_known = found is not None and found[1].upper() in _WORDS_THAT_COUNT
-    return _kind_of_text(statement) if is_known else READ
-
-
-def _kind_of_one(statement: str) -> Kind:
-    known = _BY_HEAD.get(statement[:6])
-    kind = known or _kind_of_text(statement)
-    return HOLD if kind is READ and _ROW_LOCK.search(statement) else kind
+    def _before_cursor(
+        self, conn: Connection, cursor: Any, statement: str, given: Any, context: Any, many: bool
+    ) -> tuple[str, Any]:
+        self._before(cursor, statement, given, context)
+        return statement, given
 
 
-def _kind_of_text(statement: str) -> Kind:
-    found = _FIRST_WORDS.match(statement)
-    if found is None:
-        return READ
-    word, then = found[1].upper(), (found[2] or "").upper()
-    if word in _ENDS:
-        return READ if then in ("TO", "PREPARED") else _ENDS[word]
-    if word == "PREPARE" and then == "TRANSACTION":
-        return Kind.COMMIT
-    if word == "LOCK" or (word == "SET" and then == "LOCAL"):
-        return HOLD
-    if word in ("WITH", "EXPLAIN", "PREPARE"):
-        return WRITE if _DML.search(statement.upper()) else READ
-    return READ if word in _READS else WRITE
+def _journal_of(conn: Connection) -> Journal | None:
+    try:
+        journal: Journal | None = conn.info.get(JOURNAL)
+    except NotImplementedError:
+        return None  # the dialect's own connection, on which it gets to know the server
+    return journal
 
 
-def _before_statement(
-    conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> tuple[str, Any]:
-    journal: Journal | None = conn.info.get(JOURNAL)
-    if journal is not None:
-        kind = kind_of(statement)
-        if journal.written and not is_in_transaction(conn):
-            journal.ended_elsewhere(conn)
-        if kind is not READ or journal.has_snapshot:
-            journal.before_statement(kind, conn)
-    return statement, parameters
+def _before_on_server(kind_of: KindOf) -> _Before:
+    def before_statement(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        conn: Connection = context.root_connection
+        journal = _journal_of(conn)
+        if journal is not None:
+            kind = kind_of(statement)
+            if journal.written and not is_in_transaction(conn):
+                journal.ended_elsewhere(conn)
+            if kind is not READ or journal.has_snapshot:
+                journal.before_statement(kind, conn)
+
+    return before_statement
 
 
-def _before_sqlite_statement(
-    conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> tuple[str, Any]:
+def _before_sqlite_statement(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
     if not cursor.connection.in_transaction:
-        _begin_sqlite(conn, statement)
+        _begin_sqlite(cursor.connection, context.root_connection, statement)
     kind = kind_of(statement)
     if kind is not READ and kind is not HOLD:
-        journal: Journal | None = conn.info.get(JOURNAL)
+        conn: Connection = context.root_connection
+        journal = _journal_of(conn)
         if journal is not None:
             journal.before_statement(kind, conn)
-    return statement, parameters
 
 
-def _before_commit(conn: Connection) -> None:
-    journal: Journal | None = conn.info.get(JOURNAL)
-    if journal is not None:
-        journal.before_commit_of(conn)
+def _guard_commits(dialect: Dialect) -> None:
+    """Have the dialect ask the connection's journal before it sends COMMIT."""
+    do_commit = dialect.do_commit
+
+    def ask_and_commit(raw: PoolProxiedConnection) -> None:
+        journal: Journal | None = raw.info.get(JOURNAL)
+        if journal is not None:
+            journal.before_commit()
+        do_commit(raw)
+
+    dialect.do_commit = ask_and_commit  # type: ignore[method-assign, assignment]
 
 
 def is_in_transaction(conn: Connection) -> bool:
-    """Ask the driver, which knows what raw cursors and the server have done."""
+    """Ask the driver, which knows what raw cursors and the server have done.
+
+    Returns: True also where the driver does not know: mysqlclient.
+    """
     raw: Any = conn.connection.dbapi_connection
     if conn.dialect.name == "sqlite":
         return bool(raw.in_transaction)
+    if is_mysql(conn.dialect):
+        return bool(getattr(raw, "server_status", 1) & 1)  # SERVER_STATUS_IN_TRANS, of PyMySQL
     return _transaction_status(raw) != 0  # PQTRANS_IDLE
+
+
+def has_ended(conn: Connection) -> bool | None:
+    """Ask a MySQL server whether no transaction is open (any more).
+
+    Returns: None where the driver can't tell: mysqlclient.
+    Effect: a ping, whose answer tells. A failure does not, nor does a result set.
+    """
+    raw: Any = conn.connection.dbapi_connection
+    if not hasattr(raw, "server_status"):
+        return None
+    try:
+        raw.ping(reconnect=False)
+    except conn.dialect.loaded_dbapi.Error:
+        return True
+    return not is_in_transaction(conn)
 
 
 def is_aborted(conn: Connection) -> bool:
@@ -261,14 +272,25 @@ def _transaction_status(raw: Any) -> int | None:
 
 
 def has_snapshot(conn: Connection) -> bool:
-    """Tell whether the engine's own isolation level makes reads hold for the transaction only."""
-    level = getattr(conn.connection.dbapi_connection, "isolation_level", None)  # of psycopg
-    return getattr(level, "name", None) in ("REPEATABLE_READ", "SERIALIZABLE")
+    """Tell whether the engine's own isolation level makes reads hold for the transaction only.
+
+    MySQL's REPEATABLE READ counts where it is asked for: it is the default, too.
+    """
+    if is_mysql(conn.dialect):
+        asked = conn.get_execution_options().get("isolation_level")
+        # The dialect may not know yet: the first of several threads to connect is asking.
+        default = getattr(conn.dialect, "default_isolation_level", None)
+        return asked == "REPEATABLE READ" or "SERIALIZABLE" in (asked, default)
+    level = getattr(conn.connection.dbapi_connection, "isolation_level", None)
+    # An enumeration of psycopg, a number of psycopg2.
+    return getattr(level, "name", level) in ("REPEATABLE_READ", "SERIALIZABLE", 2, 3)
 
 
 def is_autocommit(conn: Connection) -> bool:
     """Tell whether every statement on the connection commits by itself."""
-    raw = conn.connection.dbapi_connection
+    raw: Any = conn.connection.dbapi_connection
+    if is_mysql(conn.dialect) and hasattr(raw, "get_autocommit"):
+        return bool(raw.get_autocommit())  # PyMySQL, mysqlclient: kept up by the server's answers
     of_driver = getattr(raw, "autocommit", False) is True  # psycopg, psycopg2
     return of_driver or conn.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
 
@@ -278,13 +300,24 @@ def _on_error(context: ExceptionContext) -> BaseException | None:
     journal: Journal | None = None
     if conn is not None and not conn.closed and not conn.invalidated:
         journal = conn.info.get(JOURNAL)
-        was_sent = context.execution_context is not None and context.statement is not None
-        if journal is not None and was_sent:
-            journal.take_back(kind_of(str(context.statement)))
-    typed = translate(context, committing=journal is not None and journal.committing)
+        if journal is not None and _was_sent(context):
+            journal.take_back(kinds_of(context.dialect)(str(context.statement)))
+    if journal is not None and journal.ended_by is not None and _undoes_savepoint(context):
+        return said_again(journal.ended_by)  # which has undone the savepoint as well
+    typed = translation.translate(context, committing=journal is not None and journal.committing)
     if journal is not None:
         journal.failed(context, typed or context.sqlalchemy_exception or context.original_exception)
     return typed
+
+
+def _was_sent(context: ExceptionContext) -> bool:
+    """Tell whether it is the database that has refused a statement: else it was not counted."""
+    of_driver = isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
+    return of_driver and context.execution_context is not None and context.statement is not None
+
+
+def _undoes_savepoint(context: ExceptionContext) -> bool:
+    return str(context.statement or "").startswith("ROLLBACK TO SAVEPOINT")
 
 
 def _forget_journal(raw: Any, record: ConnectionPoolEntry) -> None:
@@ -302,7 +335,13 @@ class _SetUpSQLite:
     Not when it is opened: an engine given to `configure()` may have open ones already.
     """
 
-    def __init__(self, pragmas: Mapping[str, str | int | None]) -> None:
+    def __init__(
+        self,
+        pragmas: Mapping[str, str | int | None],
+        engine: weakref.ref[Engine],
+        guard: _StatementGuard,
+    ) -> None:
+        self._engine, self._guard = engine, guard
         wrong = [name for name in pragmas if not re.fullmatch(r"\w+", name)]
         if wrong:
             raise ValueError(f"pragmas takes names of SQLite pragmas, got {wrong[0]!r}.")
@@ -313,6 +352,8 @@ class _SetUpSQLite:
         ]
 
     def __call__(self, raw: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
+        if engine := self._engine():
+            self._guard.stay_first(engine)  # also for who uses no session
         if "activebase.ready" in record.info:
             return
         # Stock sqlite3 begins by itself, before some statements only: we say BEGIN instead.
@@ -321,6 +362,7 @@ class _SetUpSQLite:
         for statement in self._statements:
             cursor.execute(statement)
         cursor.close()
+        functions.set_up_sqlite(raw)
         record.info["activebase.ready"] = True
 
 
@@ -344,8 +386,8 @@ def _pragma_value(value: str | int) -> str:
     return text
 
 
-def _begin_sqlite(conn: Connection, statement: str) -> None:
-    """Open the transaction before its first statement.
+def _begin_sqlite(raw: Any, conn: Connection, statement: str) -> None:
+    """Open the transaction before its first statement, through the driver itself: it is quicker.
 
     Not at SQLAlchemy's ``begin`` event, which does not tell whose transaction it is: a unit that
     may write takes the write lock at once (BEGIN IMMEDIATE), for a reader that wanted to write
@@ -355,5 +397,5 @@ def _begin_sqlite(conn: Connection, statement: str) -> None:
         return
     if is_autocommit(conn):
         return
-    journal: Journal | None = conn.info.get(JOURNAL)
-    conn.exec_driver_sql("BEGIN" if journal is None else journal.begin_of_sqlite(conn))
+    journal = _journal_of(conn)
+    raw.execute("BEGIN" if journal is None else journal.begin_of_sqlite(conn))

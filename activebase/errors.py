@@ -39,9 +39,8 @@ The driver's own exception, which may, stays in ``.orig``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import exc
@@ -78,7 +77,9 @@ class NotFoundError(ActiveBaseError, exc.NoResultFound):
 
     status = 404
 
-    def __init__(self, message: str, *, model: type | None = None, criteria: Any = None) -> None:
+    def __init__(
+        self, message: str, *, model: type[Any] | None = None, criteria: Any = None
+    ) -> None:
         super().__init__(message)
         self.model = model
         self.criteria = criteria
@@ -117,6 +118,23 @@ class DriverError(ActiveBaseError, exc.DBAPIError):
 
 def _rebuild(kind: type[DriverError], message: str, rule: Rule) -> DriverError:
     return kind(message, rule=rule)
+
+
+E = TypeVar("E", bound=DriverError)
+
+
+def said_again(error: E, message: str | None = None) -> E:
+    """Return an error like this one, to be raised in its place.
+
+    Args:
+        message: what to say, default the same.
+    """
+    return type(error)(
+        message or str(error),
+        orig=error.orig,
+        statement=error.statement,
+        rule=Rule(error.constraint, error.table, error.columns),
+    )
 
 
 class Rule(NamedTuple):
@@ -251,5 +269,7 @@ models: WeakSet[type] = WeakSet()
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    from difflib import get_close_matches  # only who errs waits for it
+
+    close = get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

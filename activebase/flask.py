@@ -146,7 +146,8 @@ class _Boundary:
     def begin(self, endpoint: str | None, values: dict[str, Any] | None) -> None:
         """Open the unit of the request."""
         context = _context()
-        if _SCOPE in vars(context):
+        marks = vars(context)
+        if _SCOPE in marks:
             return
         if "sqlalchemy" in self._app.extensions and not self._has_db:
             raise NotConfiguredError(
@@ -154,7 +155,7 @@ class _Boundary:
                 "Call db.init_app(app) before ActiveBase(app)."
             )
         if self._app.debug:
-            vars(context)[_TIMING] = Timing.start()
+            marks[_TIMING] = Timing.start()
         method = context.request.method
         is_manual, is_read_only = self._marks_of(endpoint, method)
         if is_manual:
@@ -167,7 +168,7 @@ class _Boundary:
                 or method in self._app.config["ACTIVEBASE_READ_ONLY_METHODS"],
                 name=f"{method} {context.request.path}",
             )
-        vars(context)[_SCOPE] = scope
+        marks[_SCOPE] = scope
 
     def finish(self, response: flask.Response) -> flask.Response:
         """Apply the after_request functions, then end the unit: commit on success, else roll back.
@@ -380,15 +381,15 @@ def _registry_of_current_app() -> SessionRegistry | None:
     return None if boundary is None else boundary.registry
 
 
-def _scope_of_app_context(registry: SessionRegistry) -> Scope | None:
+def _scope_of_app_context(registry: SessionRegistry, *, make: bool) -> Scope | None:
     """Return the scope that the app context is for a registry, where the app has an ActiveBase."""
     if not has_app_context() or "activebase" not in current_app.extensions:
         return None
     context = app_ctx._get_current_object()  # type: ignore[attr-defined]  # of a LocalProxy
     scopes: dict[SessionRegistry, Scope] = vars(context).setdefault(_SCOPES, {})
-    if registry not in scopes:
+    if make and registry not in scopes:
         scopes[registry] = Scope(registry)
-    return scopes[registry]
+    return scopes.get(registry)
 
 
 def _stray_commits_of_app() -> str | None:

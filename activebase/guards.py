@@ -6,7 +6,8 @@ from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from .changes import count_others
-from .engines import JOURNAL, instrument, is_autocommit
+from .dialects import is_mysql
+from .engines import JOURNAL, has_ended, instrument, is_autocommit
 from .errors import NestedUnitError, UnitOfWorkError
 from .journal import Journal, journal_of
 from .session import ActiveSession
@@ -30,10 +31,13 @@ def _connected(session: Session, transaction: SessionTransaction, conn: Connecti
         conn.info.setdefault(JOURNAL, journal)
         journal.lost = unfit  # if the error is swallowed, what follows is refused as well
         raise journal.lost_error()
-    journal.connected(conn, transaction, is_borrowed=isinstance(session.bind, Connection))
-    if setup := journal.setup_of(conn.dialect.name):
-        conn.exec_driver_sql(setup)
-        journal.held = 0  # that was no read
+    is_borrowed = isinstance(session.bind, Connection)
+    setup = journal.setup_of(conn.dialect)
+    if is_borrowed and is_mysql(conn.dialect) and not has_ended(conn):
+        setup.pop()  # BEGIN, which would commit what the connection's owner has begun
+    for statement in setup:
+        conn.exec_driver_sql(statement)
+    journal.connected(conn, transaction, is_borrowed=is_borrowed)
 
 
 def _unfit(journal: Journal, conn: Connection) -> UnitOfWorkError | None:

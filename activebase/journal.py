@@ -17,22 +17,26 @@ from collections.abc import Callable
 from inspect import currentframe
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm import Session, SessionTransaction
 
-from .engines import JOURNAL, Kind, has_snapshot, is_aborted, is_in_transaction
+from .dialects import is_mysql
+from .engines import JOURNAL, has_ended, has_snapshot, is_aborted, is_in_transaction
 from .errors import (
     DeadlockDetected,
+    DriverError,
     LostWritesError,
     NestedUnitError,
     ReadOnlyError,
+    SerializationFailure,
     StrayCommitError,
     StrayCommitWarning,
     UnitOfWorkError,
     WriteAfterCommitError,
 )
 from .scopes import stray_commits_here
+from .statements import Kind
 
 if TYPE_CHECKING:
     from .unit import UnitOfWork
@@ -82,6 +86,7 @@ class Journal:
         self.held = 0  # reads whose locks, settings or snapshot a rollback would give up
         self.flushing: int | None = None  # writes of the level when the flush began
         self.saving: object = None  # the record whose verb flushes
+        self.ended_by: DriverError | None = None  # the failure that undid it all, savepoints too
         self._root: SessionTransaction | None = None
         self._root_committed = False
         self._accused: SessionTransaction | None = None
@@ -137,8 +142,23 @@ class Journal:
             self.held += 1
         elif kind is Kind.ROLLBACK:
             self.give_up()
+        elif kind is Kind.AUTOCOMMIT:
+            self._refuse_autocommit()
         elif kind is Kind.COMMIT and self.is_open:
             raise self._stray("A textual COMMIT")
+
+    def _refuse_autocommit(self) -> None:
+        if not self.takes_writes:
+            self.check_write()
+        if self.is_open and self.unit is not None:
+            raise StrayCommitError(
+                f"A statement that commits by itself inside {self.unit.name}: MySQL and MariaDB "
+                "commit what is open before CREATE, ALTER, DROP, TRUNCATE, LOCK TABLES and the "
+                "like, and can't undo them. Run it outside of units, on a connection of its own: "
+                "`with engine.begin() as connection:`."
+            )
+        for level in self.levels:
+            level.writes = 0  # committed with it
 
     def take_back(self, kind: Kind) -> None:
         """The statement that was just counted has failed."""
@@ -178,8 +198,8 @@ class Journal:
         if level.error is not None and level.writes:
             raise lost_writes(level.writes, "the savepoint", level.error)
 
-    def before_commit_of(self, conn: Connection) -> None:
-        """Refuse COMMIT to anyone but the boundary; ``conn`` is about to send it."""
+    def before_commit(self) -> None:
+        """Refuse COMMIT to anyone but the boundary; it is about to be sent."""
         if not self.is_open:
             return
         # An allowed commit that a listener has stopped is on its way no more.
@@ -221,16 +241,19 @@ class Journal:
             for mine in self.connections
         )
 
-    def setup_of(self, dialect: str) -> str | None:
-        """Return the statement that gives a server's transaction what the unit asked for."""
-        if self.unit is None or dialect == "sqlite":
-            return None
-        modes = []
-        if self.unit.isolation_level:
-            modes.append(f"ISOLATION LEVEL {self.unit.isolation_level}")
-        if self.unit.read_only:
-            modes.append("READ ONLY")
-        return f"SET TRANSACTION {', '.join(modes)}" if modes else None
+    def setup_of(self, dialect: Dialect) -> list[str]:
+        """Return what begins a server's transaction with what the unit asked for."""
+        level = self.unit.isolation_level if self.unit is not None else None
+        read_only = self.unit is not None and self.unit.read_only
+        modes = [f"ISOLATION LEVEL {level}"] * bool(level) + ["READ ONLY"] * read_only
+        if is_mysql(dialect):
+            # Not at the first statement, as the server would: so the driver knows from now on
+            # whether the transaction is still open.
+            levels = [f"SET TRANSACTION ISOLATION LEVEL {level}"] if level else []
+            return [*levels, "START TRANSACTION READ ONLY" if read_only else "BEGIN"]
+        if dialect.name == "sqlite" or not modes:
+            return []
+        return [f"SET TRANSACTION {', '.join(modes)}"]
 
     # -- told afterwards -------------------------------------------------------------------
 
@@ -238,15 +261,18 @@ class Journal:
         """Note what a failed statement, or a lost connection, has undone."""
         of_driver = isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
         conn = context.connection
-        if not self.is_open or self.committing or conn is None:
+        if conn is None or not (of_driver or context.is_disconnect):
             return
-        if not (of_driver or context.is_disconnect):
+        ends = _ends_transaction(context, error)
+        if isinstance(error, DriverError) and ends:
+            self.ended_by = error
+        if not self.is_open or self.committing:
             return
         self.flush_failed()
         many = getattr(context.execution_context, "executemany", False)
         is_ours = not self.is_borrowed and not conn.in_nested_transaction()
         in_savepoint = len(self.levels) > 1 or (conn.in_nested_transaction() and not many)
-        if in_savepoint and not _ends_transaction(context, error):
+        if in_savepoint and not ends:
             level = self.levels[-1]
             level.error = level.error or error
             level.writes += int(many)  # some of its rows may be there
@@ -254,16 +280,19 @@ class Journal:
         if many and not is_ours:
             self.levels[-1].writes += 1  # some of its rows may be there, and are not ours to undo
         self.transaction_ended(error, failed=True)
-        if is_ours and not context.is_disconnect and (many or is_aborted(conn)):
-            # PostgreSQL refuses everything now, and would turn COMMIT into ROLLBACK; others keep
-            # half of the rows. Nothing had been written before, or the unit is doomed.
+        if not is_ours or context.is_disconnect:
+            return
+        if many or is_aborted(conn) or (ends and is_mysql(context.dialect)):
+            # PostgreSQL refuses everything now, and would turn COMMIT into ROLLBACK; MySQL has
+            # nothing open after a deadlock; others keep half of the rows. Nothing had been written
+            # before, or the unit is doomed.
             self._roll_back(conn)
 
     def _roll_back(self, conn: Connection) -> None:
         raw: Any = conn.connection.dbapi_connection
         try:
             raw.rollback()
-            if setup := self.setup_of(conn.dialect.name):
+            for setup in self.setup_of(conn.dialect):
                 raw.cursor().execute(setup)
         except conn.dialect.loaded_dbapi.Error:
             log.warning("ROLLBACK failed after a failed statement", exc_info=True)
@@ -366,7 +395,7 @@ class Journal:
             if info.get(JOURNAL) is self:
                 del info[JOURNAL]  # of a connection that did not go back to its pool
         self.connections, self._infos = [], []
-        self._root = None
+        self._root = self.ended_by = None
         self.written.clear()
         self.held = 0
         committed, self._root_committed = self._root_committed, False
@@ -455,7 +484,10 @@ def _ends_transaction(context: ExceptionContext, error: BaseException) -> bool:
         return True
     if context.dialect.name == "sqlite":
         return not is_in_transaction(context.connection)
-    return isinstance(error, DeadlockDetected) and context.dialect.name in ("mysql", "mariadb")
+    if not is_mysql(context.dialect):
+        return False
+    ended = has_ended(context.connection)
+    return isinstance(error, DeadlockDetected | SerializationFailure) if ended is None else ended
 
 
 def journal_of(session: Session) -> Journal:

@@ -1,26 +1,60 @@
 """Query: a `Select` that can run itself.
 
 ``User.query`` is a `Select` of the model's records: every `select()` method works on it, it goes
-anywhere a `Select` goes, and SQLAlchemy's statement cache is kept. `Query` adds only what runs it.
+anywhere a `Select` goes, and SQLAlchemy's statement cache is kept. `Query` adds lookups by keyword
+and what runs it; each method of the kind stands in the module of its idea.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Sequence
-from typing import Any, Generic, Self, TypeVar, cast
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
 
-from sqlalchemy import ColumnElement, Result, Select, and_, false, func, inspect, not_, select
-from sqlalchemy.orm import Mapper, scoped_session
+from sqlalchemy import (
+    ColumnElement,
+    ColumnExpressionArgument,
+    Executable,
+    Result,
+    Select,
+    SQLColumnExpression,
+    and_,
+    false,
+    func,
+    inspect,
+    not_,
+    select,
+)
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Mapper, QueryableAttribute, Session, raiseload, scoped_session
 
-from .errors import NotFoundError
+from .errors import InvalidLookupError, NotFoundError
+from .kept import kept_by
+from .later import Later
 from .session import session as global_session
+from .shape import ShapedSelect, each_once, wants_unique
+
+if TYPE_CHECKING:
+    from . import attributes, conditions, dml, ordering, pagination, prepared
+    from .pagination import CursorPage, Page
+else:
+    attributes, conditions, dml = Later("attributes"), Later("conditions"), Later("dml")
+    ordering, pagination, prepared = Later("ordering"), Later("pagination"), Later("prepared")
 
 T = TypeVar("T")
 M = TypeVar("M")
+V = TypeVar("V")
+
+#: What `Select.where` takes, and a column of booleans that may be NULL.
+Criterion = ColumnExpressionArgument[bool] | ColumnExpressionArgument[bool | None]
+
+#: How many items a page has, unless the caller says otherwise, and how many at the most.
+PER_PAGE, MOST_PER_PAGE = 20, 100
+
+#: How many keys `in_bulk()` asks for in one statement: SQLite's old limit is 999 parameters.
+_KEYS_AT_ONCE = 900
 
 
-class Query(Select[Any], Generic[T]):
+class Query(ShapedSelect, Generic[T]):
     """A `Select` that runs itself in the model's session.
 
     What selects one entity gives records, what selects several columns gives rows.
@@ -29,37 +63,129 @@ class Query(Select[Any], Generic[T]):
     inherit_cache = True
 
     _model: type[Any] | None = None
-    _unchanged: weakref.ref[Any] | None = None
+    #: What strings in `order_by()` and `values()` have joined: an alias for each path of relations.
+    joined: Mapping[tuple[str, ...], Any] = {}  # never changed in place
 
     @classmethod
     def of(cls, model: type[M]) -> Query[M]:
-        """Return the query of all records of a model."""
-        query: Query[M] = Query(model)
-        query._model = model
-        # Every method of Select copies the statement: a copy is told by not being this object.
-        query._unchanged = weakref.ref(query)
+        """Return the query of all records of a model: one for all, as no method changes it."""
+        kept = kept_by(model, "query")
+        query: Query[M] | None = kept.get("all")
+        if query is None:
+            query = Query(model)
+            query._model = model
+            kept["all"] = query
         return query
 
     # -- narrowing -------------------------------------------------------------------------
 
-    def exclude(self, *criteria: ColumnElement[bool]) -> Self:
-        """Keep every row for which the criteria, taken together, are not true; NULL is not true.
+    def filter(self, *criteria: Criterion, **lookups: Any) -> Self:
+        """Keep the rows for which all criteria and lookups hold.
 
+        Args:
+            *criteria: as `Select.where` takes.
+            **lookups: values by key, as ``author__name__icontains="x"``; docs/reference/lookups.md
+                has the list. Those behind one relation to many are about one and the same record.
+        Raises:
+            InvalidLookupError: an unknown name or operator, or a value that it does not take.
+        Source: Django's `filter`, `Select.where`.
+        """
+        wanted: list[Any] = [*criteria]
+        if lookups:
+            wanted += conditions.conditions(self.entity()[0], lookups)
+        return self.where(*wanted) if wanted else self
+
+    def exclude(self, *criteria: Criterion, **lookups: Any) -> Self:
+        """Keep every row for which the whole is not true; NULL is not true.
+
+        Args and Raises: as `filter`; nothing given keeps every row.
         Source: Django's `exclude`.
         """
-        if not criteria:
-            return self
-        return self.where(not_(func.coalesce(and_(*criteria), false())))
+        given: list[Any] = [*criteria]
+        parts: list[Any] = [func.coalesce(and_(*given), false())] if given else []
+        if lookups:
+            parts.append(conditions.condition(self.entity()[0], lookups, null_safe=True))
+        return self.where(not_(and_(*parts))) if parts else self
 
-    # -- running ---------------------------------------------------------------------------
+    def filter_from(self, mapping: Mapping[str, Any], *, allow: Collection[str]) -> Self:
+        """Filter by untrusted input, as a query string; text is read as what each lookup takes.
+
+        Args:
+            mapping: values by lookup; several for ``in`` and ``range`` as a list or with commas.
+            allow: the lookups that may be named, spelled out: ``{"name__icontains", "age__gte"}``.
+        Raises:
+            InvalidLookupError: a key that is not listed, or a value that can't be read.
+        """
+        if not mapping:
+            return self
+        return self.where(conditions.condition_from(self.entity()[0], mapping, allow))
+
+    # -- shape -----------------------------------------------------------------------------
+
+    def order_by(self, *terms: Any) -> Self:
+        """Add to the order: names as ``"-created_at"`` and ``"author__name"``, or columns.
+
+        ``order_by(None)`` drops it.
+
+        Raises:
+            InvalidLookupError: an unknown name, or a path through a relation to many.
+        Source: Django's names, `Select.order_by`.
+        """
+        if self._is_all and all(isinstance(term, str) for term in terms):
+            return self._remember(("order", *terms), lambda: self._ordered(terms))
+        return self._ordered(terms)
+
+    def _ordered(self, terms: tuple[Any, ...]) -> Self:
+        query, columns = self, list[Any]()
+        for term in terms:
+            if isinstance(term, str):
+                query, found = ordering.order_terms(query, term)
+                columns += found
+            else:
+                columns.append(term)
+        return super(Query, query).order_by(*columns)
+
+    @property
+    def _is_all(self) -> bool:
+        """Whether this is `Model.query` itself."""
+        return self._model is not None and kept_by(self._model, "query").get("all") is self
+
+    def with_related(self, *names: str) -> Self:
+        """Load relations with the records: to-many by SELECT IN, to-one by JOIN.
+
+        Args:
+            *names: relations, or paths of them: ``"posts", "posts__comments"``.
+        Raises:
+            InvalidLookupError: it is no relation.
+        Source: Django's `select_related` and `prefetch_related`.
+        """
+        model, _ = self.entity()
+        loaders = [ordering.loader_of(model, name) for name in names]
+        options = [loader.option for loader in loaders]
+        if any(loader.may_repeat for loader in loaders):
+            return self.options(*options)
+        return super(ShapedSelect, self).options(*options)  # of which none repeats a record
+
+    def strict(self) -> Self:
+        """Have every lazy load of a relation raise, so that none is overlooked (N+1).
+
+        Source: `sqlalchemy.orm.raiseload`.
+        """
+        return self.options(raiseload("*"))
+
+    def with_deleted(self) -> Self:
+        """Include what a `SoftDelete` model has marked as deleted."""
+        return self.execution_options(with_deleted=True)
+
+    # -- records ---------------------------------------------------------------------------
 
     def all(self) -> list[T]:
         """Return all records, in a list. Effect: SELECT."""
-        return list(self._fetched(self))
+        return self.items(self)
 
     def first(self) -> T | None:
         """Return the first record, or None. Effect: SELECT with LIMIT 1."""
-        found = self._fetched(self.limit(1))
+        found = self.items(self if self.limited else self.limit(1))
         return found[0] if found else None
 
     def one(self) -> T:
@@ -86,10 +212,10 @@ class Query(Select[Any], Generic[T]):
             pk: the value; a tuple, or a dict by attribute, for a composite key.
         Effect: none if the query is unfiltered and the session has the record, else SELECT.
         """
-        model, mapper = self._entity()
-        if self._unchanged is not None and self._unchanged() is self:
-            return cast("T | None", self._session().get(model, pk))
-        return self.where(*_key_criteria(mapper, pk)).one_or_none()
+        model, mapper = self.entity()
+        if self._is_all:
+            return cast("T | None", prepared.record_by_key(self._session().registry(), model, pk))
+        return self.where(*prepared.key_criteria(mapper, pk)).one_or_none()
 
     def first_or_404(self) -> T:
         """Return the first record. Raises: NotFoundError. Effect: SELECT with LIMIT 1."""
@@ -108,32 +234,254 @@ class Query(Select[Any], Generic[T]):
         """Return the record with this primary key. Raises: NotFoundError. Effect: see `get`."""
         return self._found(self.get(pk), pk)
 
+    def last(self) -> T | None:
+        """Return the last record, or None: the first in the opposite order.
+
+        Without an order, by the primary key.
+
+        Effect: SELECT with LIMIT 1.
+        Raises:
+            TypeError: the query has LIMIT or OFFSET.
+        """
+        if self.sliced:
+            raise TypeError("last() turns the order round, which LIMIT and OFFSET do not bear.")
+        ordered = self if self.ordering else self.order_by(*self._keys())
+        return ordered._ordered_by(*map(ordering.reversed_term, ordered.ordering)).first()
+
+    def _ordered_by(self, *terms: Any) -> Self:
+        return self.order_by(None).order_by(*terms)
+
+    def in_bulk(self, ids: Iterable[Any]) -> dict[Any, T]:
+        """Return the records with these primary keys, by key; those that are missing are not there.
+
+        Args:
+            ids: values; tuples for a composite key.
+        Effect: one SELECT for every 900 keys.
+        Source: Django's `in_bulk`.
+        """
+        model, mapper = self.entity()
+        wanted = list(dict.fromkeys(ids))
+        size = max(1, _KEYS_AT_ONCE // len(mapper.primary_key))
+        records: list[T] = []
+        for start in range(0, len(wanted), size):
+            records += self.where(conditions.among_keys(model, wanted[start : start + size])).all()
+        keys = [mapper.primary_key_from_instance(record) for record in records]
+        return {
+            key[0] if len(key) == 1 else tuple(key): record
+            for key, record in zip(keys, records, strict=True)
+        }
+
+    def iterate(self, *, batch: int = 1000) -> Iterator[T]:
+        """Yield the records one after the other, a batch in memory at a time.
+
+        Args:
+            batch: how many rows are fetched at once.
+        Effect: SELECT through a server-side cursor. MySQL and MariaDB can't run anything else on a
+        connection with one: there the rows, not the records, are fetched at once.
+        """
+        # Not the option yield_per: SQLAlchemy 2.0 may hand it on to the loads of relations.
+        streams = self.dialect_name not in ("mysql", "mariadb")
+        query = self.execution_options(stream_results=streams, max_row_buffer=batch)
+        result = self.run(query).yield_per(batch)
+        try:
+            yield from result if self._gives_rows else result.scalars()
+        finally:
+            result.close()
+
+    # -- pages -----------------------------------------------------------------------------
+
+    def paginate(
+        self,
+        *,
+        page: int | str = 1,
+        per_page: int | str = PER_PAGE,
+        max_per_page: int | None = MOST_PER_PAGE,
+    ) -> Page[T]:
+        """Return a page by its number, from 1; see `activebase.pagination.paginate`."""
+        return pagination.paginate(self, page=page, per_page=per_page, max_per_page=max_per_page)
+
+    def cursor(
+        self,
+        *,
+        after: str | None = None,
+        before: str | None = None,
+        limit: int | str = PER_PAGE,
+        max_limit: int | None = MOST_PER_PAGE,
+    ) -> CursorPage[T]:
+        """Return the page after or before a cursor; see `activebase.pagination.cursor_page`."""
+        return pagination.cursor_page(
+            self, after=after, before=before, limit=limit, max_limit=max_limit
+        )
+
+    # -- values ----------------------------------------------------------------------------
+
+    def values(self, *names: str | QueryableAttribute[Any]) -> list[dict[str, Any]]:
+        """Return rows as dicts, without making records.
+
+        Args:
+            *names: attributes, also behind relations to one; default: all columns.
+        Effect: SELECT.
+        Raises:
+            InvalidLookupError: an unknown name.
+        Source: Django's `values`.
+        """
+        wanted = names or tuple(found.key for found in self.entity()[1].column_attrs)
+        query, columns = self, list[Any]()
+        for name in wanted:
+            query, found = query._columns(name)
+            columns.append(found)
+        keys = [name if isinstance(name, str) else name.key for name in wanted]
+        rows = query.run(query._selecting(*columns))
+        return [dict(zip(keys, row, strict=True)) for row in rows]
+
+    @overload
+    def pluck(self, column: str) -> list[Any]: ...
+    @overload
+    def pluck(self, column: SQLColumnExpression[V]) -> list[V]: ...
+    def pluck(self, column: Any) -> list[Any]:
+        """Return the values of one column: a name, also behind relations to one, or the column.
+
+        Effect: SELECT.
+        Raises:
+            InvalidLookupError: an unknown name.
+        """
+        query, found = self._columns(column)
+        result = query.run(query._selecting(found))
+        return list(result.scalars())
+
+    def aggregate(self, **expressions: ColumnElement[Any]) -> dict[str, Any]:
+        """Return aggregates over the rows: ``aggregate(total=func.sum(Order.amount))``.
+
+        LIMIT, OFFSET and DISTINCT count.
+
+        Effect: SELECT.
+        Raises:
+            TypeError: the query is grouped: select the aggregates with `with_only_columns()`.
+        Source: Django's `aggregate`.
+        """
+        if self.grouped:
+            raise TypeError(
+                "aggregate() is over all rows, and this query has GROUP BY. For one row a group "
+                "write query.with_only_columns(column, func.sum(...)).all()."
+            )
+        query: Query[Any] = self._among_its_own_rows() if self.narrowed else self.order_by(None)
+        labelled = [found.label(name) for name, found in expressions.items()]
+        return dict(query.run(query._selecting(*labelled)).mappings().one())
+
     def count(self) -> int:
         """Return the number of rows; LIMIT, OFFSET and DISTINCT count. Effect: SELECT."""
-        rows = self.order_by(None).subquery()
-        return int(self._session().scalar(select(func.count()).select_from(rows)) or 0)
+        # No order, which costs; but the first ten of an order are other rows than any ten.
+        rows = (self if self.sliced else self.order_by(None)).subquery()
+        return int(self.run(select(func.count()).select_from(rows)).scalar() or 0)
 
     def any(self) -> bool:
         """Tell whether there is a row. Effect: SELECT EXISTS."""
-        return bool(self._session().scalar(select(self.order_by(None).exists())))
+        return bool(self.run(select(self.order_by(None).exists())).scalar())
+
+    def _columns(self, name: Any) -> tuple[Self, Any]:
+        if not isinstance(name, str):
+            return self, name
+        query, columns = ordering.named_columns(self, name)
+        if len(columns) > 1:
+            raise InvalidLookupError(f"{name} is a key of several columns: name them one by one.")
+        return query, columns[0]
+
+    def _selecting(self, *columns: Any) -> Query[Any]:
+        return self.with_only_columns(*columns, maintain_column_froms=True)
+
+    def _among_its_own_rows(self) -> Query[Any]:
+        model, mapper = self.entity()
+        # An order that decides nothing would have to be selected as well, next to DISTINCT.
+        query = self if self.sliced or self.distinct_on else self.order_by(None)
+        rows = query._selecting(*self._keys()).subquery()
+        among = attributes.key_of(model, mapper).in_(select(*rows.columns))
+        return Query.of(model).where(among).execution_options(**self.get_execution_options())
+
+    def _keys(self) -> list[Any]:
+        model, mapper = self.entity()
+        return [getattr(model, name) for name in attributes.key_names(mapper)]
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def update(self, **values: Any) -> int:
+        """Set columns of all rows in one UPDATE; returns how many rows matched.
+
+        Args:
+            **values: plain values or SQL by attribute: ``update(stock=Product.stock - 1)``.
+        Effect: flush, UPDATE. Records in the session are brought up to date; validators and events
+        of records do not run. A version counter counts up.
+        Raises:
+            TypeError: LIMIT, OFFSET, grouping or DISTINCT ON.
+            UnknownAttributeError, ProtectedAttributeError: before anything is sent.
+            InvalidLookupError: a relation is set to what is no saved record of it.
+        Source: Django's `update`.
+        """
+        return dml.update_rows(self, values)
+
+    def delete(self) -> int:
+        """Delete all rows in one DELETE; returns how many. Those of `SoftDelete` are marked.
+
+        Effect: flush, DELETE. Cascades of relationships do not run, those of the database do.
+        Raises:
+            TypeError: LIMIT, OFFSET, grouping or DISTINCT ON, or a model in several tables.
+        Source: Django's `delete`, without its emulated cascade.
+        """
+        return dml.delete_rows(self)
+
+    # -- running ---------------------------------------------------------------------------
+
+    def run(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Execute a statement of this query in the model's session; returns SQLAlchemy's result."""
+        options = self.get_execution_options()  # one made from this query has none of its own
+        return self._session().execute(statement, parameters, execution_options=options)
+
+    @property
+    def dialect_name(self) -> str:
+        """The name of the database's dialect."""
+        session: Session = self._session().registry()
+        return session.get_bind(self.entity()[1]).dialect.name
+
+    def items(self, statement: Select[Any]) -> list[T]:
+        """Return what a variant of this query gives: records, or rows of several columns."""
+        if not self._gives_records or self._may_join(self.entity()[1]):
+            return cast("list[T]", list(self._result(statement).all()))
+        result = self.run(statement)
+        try:
+            return each_once(result.scalars().all())
+        except InvalidRequestError as error:
+            if not wants_unique(error):
+                raise
+            return cast("list[T]", list(self._result(statement).all()))
 
     def _result(self, statement: Select[Any]) -> Any:
-        result: Result[Any] = self._session().execute(statement)
-        if len(self.column_descriptions) > 1:
+        result: Result[Any] = self.run(statement)
+        if self._gives_rows:
             return result
         # A record once, as Query API users know it: eager joins may repeat it.
-        is_entity = isinstance(self.column_descriptions[0]["expr"], type)
-        scalars = result.scalars()
-        return scalars.unique() if is_entity else scalars
+        return result.scalars().unique() if self._gives_records else result.scalars()
 
-    def _fetched(self, statement: Select[Any]) -> Sequence[T]:
-        return cast("Sequence[T]", self._result(statement).all())
+    @property
+    def _gives_rows(self) -> bool:
+        return not self._gives_records and len(self.column_descriptions) > 1
 
-    def _entity(self) -> tuple[type[Any], Mapper[Any]]:
+    @property
+    def _gives_records(self) -> bool:
+        # Asking SQLAlchemy takes longer than all the rest of running a query.
+        if self._model is not None and not self.has_own_columns:
+            return True
+        first, *others = self.column_descriptions
+        return not others and isinstance(first["expr"], type)
+
+    def entity(self) -> tuple[type[Any], Mapper[Any]]:
+        """Return the model that is selected, and its mapper.
+
+        Raises:
+            TypeError: the query selects none.
+        """
         model = self._model or self.column_descriptions[0].get("entity")
         mapper = inspect(model, raiseerr=False) if model is not None else None
         if model is None or not isinstance(mapper, Mapper):
-            raise TypeError("This query selects no model, so it has no primary key to look for.")
+            raise TypeError("This query selects no model, so names mean nothing to it.")
         return model, mapper
 
     def _session(self) -> scoped_session[Any]:
@@ -147,22 +495,6 @@ class Query(Select[Any], Generic[T]):
         name = model.__name__ if model is not None else "record"
         which = "with this primary key" if criteria is not None else "that matches"
         raise NotFoundError(f"There is no {name} {which}.", model=model, criteria=criteria)
-
-
-def _key_criteria(mapper: Mapper[Any], pk: Any) -> list[ColumnElement[bool]]:
-    names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
-    if isinstance(pk, dict):
-        values = [pk[name] for name in names if name in pk]
-    else:
-        values = list(pk) if isinstance(pk, tuple | list) else [pk]
-    if len(values) != len(names):
-        raise TypeError(
-            f"The primary key of {mapper.class_.__name__} is ({', '.join(names)}); "
-            f"expected {len(names)} values, got {len(values)}."
-        )
-    return [
-        getattr(mapper.class_, name) == value for name, value in zip(names, values, strict=True)
-    ]
 
 
 class QueryProperty:

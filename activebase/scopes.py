@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.orm import Session
 from sqlalchemy.util import ScopedRegistry
@@ -169,8 +169,15 @@ class _ForeignScope(Scope):
         self._theirs.clear()
 
 
-#: Asked for the scope around the code where none is entered; the Flask extension adds its own.
-ambient_scopes: list[Callable[[SessionRegistry], Scope | None]] = []
+class AmbientScope(Protocol):
+    """Tells which scope is around the code where none is entered."""
+
+    def __call__(self, registry: SessionRegistry, *, make: bool) -> Scope | None:
+        """Return the scope for a registry, or None; without ``make`` only one that is there."""
+
+
+#: Asked in turn; the Flask extension adds its own.
+ambient_scopes: list[AmbientScope] = []
 
 
 #: Asked for the rule for stray commits before the registry is; the Flask extension adds its own.
@@ -232,14 +239,24 @@ class SessionRegistry(ScopedRegistry[Any]):
 
     def outside(self) -> Scope:
         """Return the scope that owns the session where none is entered."""
+        scope = self._outside(make=True)
+        assert scope is not None
+        return scope
+
+    def session_outside(self) -> Session | None:
+        """Return the session that is used where no scope is entered, None if there is none yet."""
+        scope = self._outside(make=False)
+        return scope.session if scope is not None and scope.has_session() else None
+
+    def _outside(self, *, make: bool) -> Scope | None:
         if self._foreign is not None:
             return _ForeignScope(self, self._foreign)
         for ambient in ambient_scopes:
-            if scope := ambient(self):
+            if scope := ambient(self, make=make):
                 return scope
-        if not hasattr(self._local, "scope"):
+        if make and not hasattr(self._local, "scope"):
             self._local.scope = ThreadScope(self)
-        thread_scope: Scope = self._local.scope
+        thread_scope: Scope | None = getattr(self._local, "scope", None)
         return thread_scope
 
     def scope(self) -> Scope:
@@ -253,7 +270,8 @@ class SessionRegistry(ScopedRegistry[Any]):
         return self.scope().session
 
     def has(self) -> bool:
-        return self.scope().has_session()
+        scope = self.innermost() or self._outside(make=False)
+        return scope is not None and scope.has_session()
 
     def set(self, obj: Any) -> None:
         self.scope().session = obj

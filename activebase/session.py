@@ -9,9 +9,9 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, cast
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import IllegalStateChangeError
@@ -30,6 +30,9 @@ from .scopes import (
     current_scope,
     thread_scopes,
 )
+
+#: What `session.commit()` does while a unit is open.
+StrayCommits = Literal["raise", "warn", "allow"]
 
 
 class ActiveSession(Session):
@@ -126,6 +129,39 @@ def flush_for(session: Session, record: object) -> None:
         journal.saving = None
 
 
+def check_write(session: Session) -> None:
+    """Raise if nothing may be written now. Effect: none."""
+    journal = journal_of(session)
+    if not journal.takes_writes:
+        journal.check_write()
+
+
+@contextmanager
+def one_write(session: Session, *, flush: bool = True) -> Iterator[None]:
+    """Send statements that stand or fall together, as those of one flush do.
+
+    When one fails, or the block does, the session can be used on: see `ActiveSession.flush`. What
+    the block had sent before is then no write that had succeeded.
+
+    Args:
+        flush: flush what is pending before the block.
+    """
+    active, journal = cast(ActiveSession, session), journal_of(session)
+    check_write(session)
+    if flush:
+        session.flush()
+    if not session.in_nested_transaction():  # where it stays until the savepoint is undone
+        journal.flushing = journal.levels[-1].writes
+    try:
+        with session.no_autoflush:
+            yield
+    except BaseException as error:
+        active._recover(journal, error)
+        raise
+    finally:
+        journal.flushing = None
+
+
 class GlobalRegistry(SessionRegistry):
     """The registry of the global session, which follows the app in whose context it is used.
 
@@ -171,9 +207,9 @@ class GlobalRegistry(SessionRegistry):
     def serves(self, scope: Scope) -> bool:
         return scope.registry is self or scope.registry in self._followed
 
-    def outside(self) -> Scope:
+    def _outside(self, *, make: bool) -> Scope | None:
         target = self.target()
-        return super().outside() if target is self else target.outside()
+        return super()._outside(make=make) if target is self else target._outside(make=make)
 
 
 def _make_session() -> Session:
@@ -220,7 +256,7 @@ def configure(
     target: str | URL | Engine,
     *,
     pragmas: Mapping[str, str | int | None] | None = None,
-    stray_commits: str = "raise",
+    stray_commits: StrayCommits = "raise",
     **engine_options: Any,
 ) -> Engine:
     """Set up the database of the global session; returns the engine.

@@ -56,6 +56,6 @@ def _before(conn: Connection, cursor: Any, statement: str, *rest: Any) -> None:
 
 def _after(conn: Connection, cursor: Any, statement: str, *rest: Any) -> None:
     timing = _current.get()
-    if timing and not statement.startswith("BEGIN"):  # which SQLite is sent, and no other
+    if timing and not statement.startswith("BEGIN"):  # which nobody has asked for
         timing.statements += 1
         timing.seconds += time.perf_counter() - timing._began

@@ -1,25 +1,20 @@
 """How a driver's error becomes one of errors.py: the one place where errors are translated.
 
 By SQLSTATE or the driver's code first, by text only where a driver gives no more. What is not in
-the tables below, a missing table or a syntax error, stays what SQLAlchemy makes of it.
+the tables below, a missing table or a syntax error, stays what SQLAlchemy makes of it. Which rule
+of the schema was broken is read in broken_rules.py.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from sqlalchemy import (
-    Constraint,
-    Index,
-    PrimaryKeyConstraint,
-    Table,
-    UniqueConstraint,
-)
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.schema import ColumnCollectionConstraint
 
+from .broken_rules import broken_rule, written_name
+from .dialects import is_mysql
 from .errors import (
+    ActiveBaseError,
     CheckViolation,
     CommitUnknownError,
     ConflictError,
@@ -75,8 +70,40 @@ _BY_SQLITE_NAME: dict[str, type[DriverError]] = {
     "SQLITE_LOCKED": LockTimeout,
     "SQLITE_LOCKED_SHAREDCACHE": LockTimeout,
 }
-#: Of sqlite3, psycopg and psycopg2.
-_UNSUPPORTED = ("Error binding parameter", "cannot adapt type", "can't adapt type")
+#: The numbers are the server's, but 2000 to 2999, which are the client library's.
+_BY_MYSQL_CODE: dict[int, type[DriverError]] = {
+    **dict.fromkeys((1022, 1062, 1169, 1586, 1761, 1762, 1859), UniqueViolation),
+    **dict.fromkeys((1216, 1217, 1451, 1452), ForeignKeyViolation),
+    **dict.fromkeys((1048, 1263, 1364), NotNullViolation),
+    **dict.fromkeys((1526, 1748, 3819, 4025), CheckViolation),
+    **dict.fromkeys((1264, 1265, 1292, 1300, 1365, 1366, 1367, 1406), InvalidValueError),
+    **dict.fromkeys((1411, 1416, 1441, 1690, 3140, 3156), InvalidValueError),
+    1139: InvalidValueError,  # a wrong regular expression
+    **dict.fromkeys(range(3685, 3697), InvalidValueError),  # the same, of MySQL
+    1153: InvalidValueError,  # longer than max_allowed_packet
+    1020: SerializationFailure,  # with innodb_snapshot_isolation
+    3101: SerializationFailure,  # group replication, at COMMIT
+    **dict.fromkeys((1213, 1614), DeadlockDetected),
+    **dict.fromkeys((1205, 3572), LockTimeout),
+    **dict.fromkeys((1040, 1047, 1053, 1077, 1079, 1080, 1152, 1184, 1203), ConnectionLost),
+    **dict.fromkeys((1158, 1159, 1160, 1161, 1927, 4031), ConnectionLost),
+    **dict.fromkeys((2002, 2003, 2005, 2006, 2013, 2055), ConnectionLost),
+}
+_BY_CODE: dict[str | int, type[DriverError]] = _BY_SQLSTATE | _BY_SQLITE_NAME | _BY_MYSQL_CODE
+#: A read-only transaction, table, or server.
+_READ_ONLY_CODES = frozenset(("25006", 1036, 1792, 1836))
+_READ_ONLY_OPTION = "read-only option"  # of 1290, which is about others, too
+
+#: What a driver can't convert, it says in words: of sqlite3, psycopg, psycopg2 ...
+_UNSUPPORTED = (
+    "Error binding parameter",
+    "cannot adapt type",
+    "can't adapt type",
+    "can't escape",
+    "bytes or buffer expected",
+    "cannot contain NUL",
+    "can not be used",  # PyMySQL and mysqlclient
+)
 
 #: What a server says to a wrong name or password: trying again does not help.
 _REFUSED = re.compile("authentication failed|does not exist|no pg_hba.conf entry|no password")
@@ -125,12 +152,14 @@ def translate(context: ExceptionContext, *, committing: bool) -> Exception | Non
         return _of_conversion(context, original)
     if context.is_pre_ping or not _is_from_driver(context, original):
         return None
-    if _sqlstate(original) == "25006" or _sqlite_name(original).startswith("SQLITE_READONLY"):
+    codes = _codes(context, original)
+    if _is_read_only(codes, original):
         return ReadOnlyError("The database refused a write: it, or the transaction, is read-only.")
-    kind = _classify(context, original, committing=committing)
+    kind = _classify(context, original, codes, committing=committing)
     if kind is None:
         return None
-    rule = _broken_rule(context, original, kind)
+    is_of_rows = issubclass(kind, ConflictError | InvalidDataError)
+    rule = broken_rule(context, original, kind) if is_of_rows else Rule()
     return kind(
         f"{_subject(rule)}{_ADVICE[kind].format(columns=', '.join(rule.columns) or 'a column')}.",
         orig=original,
@@ -143,12 +172,13 @@ def translate(context: ExceptionContext, *, committing: bool) -> Exception | Non
 def _is_of_conversion(context: ExceptionContext, original: BaseException) -> bool:
     """Tell whether a column's type refused a value, before there was anything to send."""
     unsent = context.statement is not None and context.execution_context is None
+    if isinstance(original, ActiveBaseError):
+        return False  # a type of ours, which has said what is wrong
     return unsent and isinstance(original, TypeError | ValueError | ArithmeticError)
 
 
 def _of_conversion(context: ExceptionContext, original: BaseException) -> InvalidValueError:
-    written = re.match(r"(?:INSERT INTO|UPDATE)\s+(?:\w+\.)?\W?(\w+)", context.statement or "")
-    rule = Rule(table=written[1] if written else None)
+    rule = Rule(table=written_name(context.statement or ""))
     return InvalidValueError(
         f"{_subject(rule)}{_ADVICE[InvalidValueError]}.",
         orig=original,
@@ -158,28 +188,54 @@ def _of_conversion(context: ExceptionContext, original: BaseException) -> Invali
 
 
 def _is_from_driver(context: ExceptionContext, original: BaseException) -> bool:
-    # Drivers let these through bare: an integer too long for SQLite, text that is no Unicode.
-    bare = isinstance(original, OverflowError | UnicodeEncodeError)
+    # Drivers let these through bare: an integer too long for SQLite, text that is no Unicode, what
+    # they can't convert. But a wrong number of parameters is a TypeError, too: the words tell.
+    bare = isinstance(original, OverflowError | UnicodeEncodeError) or (
+        isinstance(original, TypeError | ValueError) and _says(original, _UNSUPPORTED)
+    )
     return bare or isinstance(original, context.dialect.loaded_dbapi.Error)
 
 
+def _codes(context: ExceptionContext, original: BaseException) -> tuple[str | int, ...]:
+    """Return what the server calls the error: its own code, the SQLSTATE."""
+    codes: tuple[str | int | None, ...]
+    if context.dialect.name == "sqlite":
+        codes = (getattr(original, "sqlite_errorname", None),)
+    elif is_mysql(context.dialect):
+        # Not its SQLSTATE: an ambiguous column is of class 23, and mysqlclient does not have it.
+        codes = tuple(code for code in original.args[:1] if isinstance(code, int))
+    else:
+        state = getattr(original, "sqlstate", None)  # psycopg
+        codes = (state or getattr(original, "pgcode", None),)  # psycopg2
+    return tuple(code for code in codes if code)
+
+
+def _is_read_only(codes: tuple[str | int, ...], original: BaseException) -> bool:
+    if _READ_ONLY_CODES.intersection(codes):
+        return True
+    if 1290 in codes:
+        return _says(original, (_READ_ONLY_OPTION,))
+    return any(str(code).startswith("SQLITE_READONLY") for code in codes)
+
+
 def _classify(
-    context: ExceptionContext, original: BaseException, *, committing: bool
+    context: ExceptionContext,
+    original: BaseException,
+    codes: tuple[str | int, ...],
+    *,
+    committing: bool,
 ) -> type[DriverError] | None:
     if context.is_disconnect:
         in_commit = committing and context.statement is None
         return CommitUnknownError if in_commit else ConnectionLost
-    state = _sqlstate(original)
-    known = _BY_SQLSTATE.get(state) or _BY_SQLSTATE_CLASS.get(state[:2])
-    if known:
-        return known
-    known = _BY_SQLITE_NAME.get(_sqlite_name(original))
-    if known is None and not state and _is_unsupported(context, original):
+    if codes:
+        known = next((_BY_CODE[code] for code in codes if code in _BY_CODE), None)
+        state = codes[-1]
+        return known or (_BY_SQLSTATE_CLASS.get(state[:2]) if isinstance(state, str) else None)
+    if _is_unsupported(context, original):
         return InvalidValueError
-    if known is None and not state and context.connection is None:
-        # A server that is down has no SQLSTATE to give.
-        return ConnectionLost if _is_server_down(context, original) else None
-    return known
+    # A server that is down has no code to give.
+    return ConnectionLost if _is_server_down(context, original) else None
 
 
 def _is_unsupported(context: ExceptionContext, original: BaseException) -> bool:
@@ -187,86 +243,18 @@ def _is_unsupported(context: ExceptionContext, original: BaseException) -> bool:
     if not isinstance(original, context.dialect.loaded_dbapi.Error):
         return True
     is_data_error = isinstance(original, context.dialect.loaded_dbapi.DataError)
-    return is_data_error or any(words in str(original) for words in _UNSUPPORTED)
+    return is_data_error or _says(original, _UNSUPPORTED)
 
 
 def _is_server_down(context: ExceptionContext, original: BaseException) -> bool:
-    if _REFUSED.search(str(original)):
+    if context.connection is not None or _REFUSED.search(str(original)):
         return False
     is_operational = isinstance(original, context.dialect.loaded_dbapi.OperationalError)
     return is_operational and context.dialect.name != "sqlite"
 
 
-def _sqlstate(original: BaseException) -> str:
-    return getattr(original, "sqlstate", None) or ""
-
-
-def _sqlite_name(original: BaseException) -> str:
-    return getattr(original, "sqlite_errorname", None) or ""
-
-
-def _broken_rule(
-    context: ExceptionContext, original: BaseException, kind: type[DriverError]
-) -> Rule:
-    if not issubclass(kind, ConflictError | InvalidDataError):
-        return Rule()
-    diagnosis = getattr(original, "diag", None)
-    told = _rule_of_postgres(diagnosis) if diagnosis else _rule_of_sqlite(str(original), kind)
-    table = _written_table(context)
-    name = told.table or (table.name if table is not None else None)
-    if table is None or table.name != name:
-        return told._replace(table=name)
-    return _completed(told._replace(table=name), table, kind)
-
-
-def _rule_of_postgres(diagnosis: Any) -> Rule:
-    columns: tuple[str, ...] = ()
-    if diagnosis.column_name:
-        columns = (diagnosis.column_name,)
-    elif found := re.match(r"Key \((.+?)\)=\(", diagnosis.message_detail or ""):
-        columns = tuple(name.strip(' "') for name in found[1].split(","))
-    return Rule(diagnosis.constraint_name, diagnosis.table_name, columns)
-
-
-def _rule_of_sqlite(message: str, kind: type[DriverError]) -> Rule:
-    _, colon, told = message.partition(" constraint failed: ")
-    if not colon:
-        return Rule()
-    if kind is CheckViolation:
-        return Rule(constraint=told)
-    if told.startswith("index "):
-        return Rule(constraint=told.removeprefix("index ").strip("'"))
-    pairs = [name.rpartition(".") for name in told.split(", ")]
-    return Rule(table=pairs[0][0] or None, columns=tuple(column for _, _, column in pairs))
-
-
-def _completed(rule: Rule, table: Table, kind: type[DriverError]) -> Rule:
-    """Fill in from the model's table what the driver left out."""
-    if kind is not UniqueViolation:
-        return rule
-    unique = {
-        str(rows.name): tuple(column.name for column in rows.columns)
-        for rows in (*table.constraints, *table.indexes)
-        if isinstance(rows, ColumnCollectionConstraint | Index) and rows.name and _is_unique(rows)
-    }
-    if rule.constraint and not rule.columns:
-        return rule._replace(columns=unique.get(rule.constraint, ()))
-    if rule.columns and not rule.constraint:
-        named = [name for name, columns in unique.items() if set(columns) == set(rule.columns)]
-        return rule._replace(constraint=named[0] if len(named) == 1 else None)
-    return rule
-
-
-def _is_unique(rows: Constraint | Index) -> bool:
-    return isinstance(rows, PrimaryKeyConstraint | UniqueConstraint) or (
-        isinstance(rows, Index) and bool(rows.unique)
-    )
-
-
-def _written_table(context: ExceptionContext) -> Table | None:
-    compiled = getattr(context.execution_context, "compiled", None)
-    table = getattr(getattr(compiled, "statement", None), "table", None)
-    return table if isinstance(table, Table) else None
+def _says(original: BaseException, words: tuple[str, ...]) -> bool:
+    return any(each in str(original) for each in words)
 
 
 def _subject(rule: Rule) -> str:

@@ -152,6 +152,9 @@ class UnitOfWork(Scope):
                 first two leave the unit rolled back, the last leaves it committed.
         """
         self._check_open("commit()")
+        if self._journal is None and self.doomed is None:
+            self.state = "committed"  # nobody has used it
+            return
         if self._journal is not None and len(self._journal.levels) > 1:
             raise StrayCommitError(
                 f"{self.name} can't be committed from inside a block that has joined it, or inside "
@@ -254,8 +257,8 @@ class UnitOfWork(Scope):
             ):
                 return scope.name
             scope = scope.outer
-        outside = self.registry.outside()
-        if outside.has_session() and journal_of(outside.session).holds_sqlite_lock(conn):
+        outside = self.registry.session_outside()
+        if outside is not None and journal_of(outside).holds_sqlite_lock(conn):
             return "the session outside of it, with uncommitted writes"
         return None
 

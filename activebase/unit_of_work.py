@@ -98,7 +98,7 @@ class Atomic:
 
     def __init__(self, session: scoped_session[Any] | None) -> None:
         self._scoped = session
-        self._entered: _Savepoint | Unit | None = None
+        self._entered: Savepoint | Unit | None = None
 
     def __enter__(self) -> UnitOfWork:
         _check_not_entered(self._entered, "atomic()")
@@ -108,7 +108,7 @@ class Atomic:
             entered = own.__enter__()
             self._entered = own
             return entered
-        self._entered = _Savepoint(unit)
+        self._entered = Savepoint(unit.session, unit.name)
         return unit
 
     def __exit__(
@@ -136,14 +136,18 @@ class Atomic:
         return run
 
 
-class _Savepoint:
-    """The savepoint of one `atomic()` block, and how it ends."""
+class Savepoint:
+    """The savepoint of a block, and how it ends.
 
-    def __init__(self, unit: UnitOfWork) -> None:
-        self._unit = unit
-        self._transaction = unit.session.begin_nested()
-        self._journal = unit.journal
-        self._level = unit.journal.levels[-1]
+    Args:
+        name: the unit in messages.
+    """
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._name = name
+        self._transaction = session.begin_nested()
+        self._journal = journal_of(session)
+        self._level = self._journal.levels[-1]
 
     def release(self) -> None:
         """End a block that ended normally; raises if half of it is missing."""
@@ -178,7 +182,7 @@ class _Savepoint:
 
     def _refuse(self) -> None:
         self._journal.lost = self._journal.lost or UnitOfWorkError(
-            f"An atomic() block of {self._unit.name} can neither be kept nor undone: its savepoint "
+            f"An atomic() block of {self._name} can neither be kept nor undone: its savepoint "
             "was ended inside it. Leave commit and rollback to the block, and leave blocks in the "
             "reverse of the order in which they were entered."
         )
@@ -191,7 +195,7 @@ class _Savepoint:
             self._transaction.rollback()
         except Exception:
             # The connection is gone, and with it the whole transaction: the guards know.
-            log.warning("%s: ROLLBACK TO SAVEPOINT failed", self._unit.name, exc_info=True)
+            log.warning("%s: ROLLBACK TO SAVEPOINT failed", self._name, exc_info=True)
 
 
 class Unit:

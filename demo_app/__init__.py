@@ -7,8 +7,9 @@ Read it in this order:
     market.py      prices, and what a portfolio is worth
     services.py    register, buy, liquidate, transfer: nobody commits, nobody passes a session
     tasks.py       what the Celery worker does
+    listing.py     lists with filters and pages
     views.py       the JSON API and the page at /
-    cli.py         load prices, seed users
+    cli.py         load prices, seed users, import orders
     seed.py        ten years of buying and selling
 
 A request, a task and a command are each one unit of work. It is committed by its boundary, once, at

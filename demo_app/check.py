@@ -242,6 +242,15 @@ class Trial:
         listed = answer.status == 200 and all(user["keys"] for user in answer.body["users"])
         count = len(answer.body["users"])
         self._check(listed, f"{count} users are listed with their keys", answer)
+        names: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._foo.get(f"/users?order=-name&limit=5{cursor}").body
+            names += [user["name"] for user in page["users"]]
+            cursor = page["next"] and f"&after={page['next']}"
+        total = self._foo.get("/users?page=1&per_page=5").body["total"]
+        by_cursor = len(names) == total and names == sorted(names, reverse=True)
+        self._check(by_cursor, f"all {total} users come page by page, each of them once", names)
 
     def bad_input(self) -> None:
         before = self._observer.everything()

@@ -4,16 +4,17 @@ A command is one unit of work, as a request is. Each that writes says so with @u
 """
 
 import csv
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 from flask import Blueprint
 
-from activebase import session, unit_of_work
+from activebase import unit_of_work
 from demo_app.database import db
-from demo_app.models import Order, Price
+from demo_app.models import Order, Portfolio, Price, Side
 from demo_app.seed import seed
 from demo_app.tasks import revalue_portfolios, write_statement
 
@@ -31,11 +32,31 @@ def create_tables() -> None:
 @commands.cli.command("load-prices")
 @unit_of_work
 def load_prices() -> None:
-    """Load the monthly prices that are missing."""
-    stored = {(price.symbol, price.date) for price in Price.query.all()}
-    missing = [price for price in read_prices() if (price.symbol, price.date) not in stored]
-    session.add_all(missing)
-    click.echo(f"{len(missing)} prices loaded")
+    """Load the monthly prices; those that are there get the price that the file has now."""
+    loaded = Price.bulk_create(
+        read_prices(), on_conflict="update", conflict_columns=["symbol", "date"]
+    )
+    click.echo(f"{loaded} prices loaded")
+
+
+@commands.cli.command("import-orders")
+@click.argument("email")
+@click.option("--monthly", default=1, type=click.IntRange(1, 1000), show_default=True)
+@unit_of_work
+def import_orders(email: str, monthly: int) -> None:
+    """Import a user's savings plan at another broker: some shares of every symbol a month.
+
+    The orders are those that the file of prices gives. Imported again, when the file has been
+    corrected, they are updated, and none is there twice.
+    """
+    portfolio = Portfolio.query.filter(user__email=email).order_by("id").first_or_404()
+    imported = Order.bulk_create(
+        (planned_order(portfolio, price, monthly) for price in read_prices()),
+        on_conflict="update",
+        conflict_columns=["reference"],
+        update_columns=["price", "quantity"],
+    )
+    click.echo(f"{imported} orders imported")
 
 
 @commands.cli.command("seed")
@@ -63,22 +84,36 @@ def revalue(day: datetime | None) -> None:
 @unit_of_work
 def write_statements() -> None:
     """Have the worker write the statements that are missing, as after a broker was down."""
-    orders = Order.query.filter(~Order.statement.has()).order_by(Order.id).all()
-    for order in orders:
-        write_statement.delay_on_commit(order.id)
+    orders = Order.query.filter(statement=None).order_by("id").pluck(Order.id)
+    for number in orders:
+        write_statement.delay_on_commit(number)
     click.echo(f"the worker will write {len(orders)} statements")
 
 
-def read_prices() -> list[Price]:
-    """Read the file of prices.
-
-    Effect: none; the prices are not added to the session.
-    """
+def read_prices() -> list[dict[str, Any]]:
+    """Read the file of prices; returns the values of one Price for each of its rows."""
     with PRICES.open(encoding="utf-8", newline="") as file:
         return [
-            Price(symbol=row["symbol"], date=parse_day(row["date"]), price=Decimal(row["price"]))
+            {
+                "symbol": row["symbol"],
+                "date": parse_day(row["date"]),
+                "price": Decimal(row["price"]),
+            }
             for row in csv.DictReader(file)
         ]
+
+
+def planned_order(portfolio: Portfolio, price: dict[str, Any], quantity: int) -> dict[str, Any]:
+    """Return the values of the Order that a savings plan has made at a price."""
+    return {
+        "reference": f"plan {portfolio.id} {price['date']} {price['symbol']}",
+        "portfolio_id": portfolio.id,
+        "side": Side.BUY,
+        "symbol": price["symbol"],
+        "quantity": quantity,
+        "price": price["price"],
+        "created_at": datetime.combine(price["date"], time(hour=9), tzinfo=UTC),
+    }
 
 
 def parse_day(text: str) -> date:

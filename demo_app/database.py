@@ -1,11 +1,11 @@
-"""What the models stand on: Flask-SQLAlchemy with activebase's verbs, exact money, UTC times."""
+"""What the models stand on: Flask-SQLAlchemy with activebase's verbs, and exact money."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, MetaData, Numeric
+from sqlalchemy import BigInteger, MetaData, Numeric
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -62,21 +62,6 @@ class Money(TypeDecorator[Decimal]):
         if value is None:
             return None
         return value * CENT if dialect.name == "sqlite" else Decimal(value)
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always in UTC: SQLite would lose the time zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def now() -> datetime:

@@ -95,17 +95,6 @@ class Body:
         return self._fields[field]
 
 
-def page_start(request: Request) -> int:
-    """Return the id that a list starts after, from `?after=`; by default 0.
-
-    Raises: InvalidInput.
-    """
-    after = request.args.get("after", "0")
-    if not re.fullmatch(r"[0-9]{1,9}", after):
-        raise InvalidInput("'after' must be an id.")
-    return int(after)
-
-
 def _json_object(request: Request) -> dict[str, Any]:
     try:
         body = request.get_json(force=True, silent=True)

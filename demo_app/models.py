@@ -7,7 +7,8 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, Date, Enum, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from demo_app.database import Model, Money, UtcDateTime, now
+from activebase import UTCDateTime
+from demo_app.database import Model, Money, now
 
 SHORTEST_TOKEN = 32
 SYMBOL = String(12)
@@ -22,7 +23,7 @@ class User(Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     email: Mapped[str] = mapped_column(String(254), unique=True)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
     account: Mapped["Account"] = relationship(back_populates="user")
     api_keys: Mapped[list["ApiKey"]] = relationship(back_populates="user", order_by="ApiKey.id")
@@ -40,7 +41,7 @@ class ApiKey(Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     token: Mapped[str] = mapped_column(String(100), unique=True)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
     user: Mapped[User] = relationship(back_populates="api_keys")
 
@@ -125,7 +126,10 @@ class Side(StrEnum):
 
 
 class Order(Model):
-    """A trade that was made: never changed, never deleted."""
+    """A trade that was made: never deleted, and changed only if it was imported.
+
+    `reference` is what another broker calls an order that was imported from there.
+    """
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -147,7 +151,8 @@ class Order(Model):
     symbol: Mapped[str] = mapped_column(SYMBOL)
     quantity: Mapped[int] = mapped_column(BigInteger)
     price: Mapped[Decimal] = mapped_column(Money)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    reference: Mapped[str | None] = mapped_column(String(100), unique=True)
 
     portfolio: Mapped[Portfolio] = relationship()
     statement: Mapped["Statement | None"] = relationship(back_populates="order")
@@ -166,7 +171,7 @@ class Statement(Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), unique=True)
     text: Mapped[str] = mapped_column(String(1000))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
     order: Mapped[Order] = relationship(back_populates="statement")
 
@@ -184,4 +189,4 @@ class Transfer(Model):
     sender_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     recipient_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     amount: Mapped[Decimal] = mapped_column(Money)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)

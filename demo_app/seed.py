@@ -51,8 +51,7 @@ class Investor:
 
     def liquidate(self, prices: dict[str, Decimal], at: datetime) -> Order | None:
         """Sell one investment at random, if there is one."""
-        mine = Investment.query.filter_by(portfolio_id=self.portfolio.id)
-        investments = mine.order_by(Investment.id).all()
+        investments = Investment.query.filter(portfolio=self.portfolio).order_by("id").all()
         if not investments:
             return None
         investment = self.rng.choice(investments)
@@ -80,8 +79,7 @@ def seed(count: int) -> Seeded | None:
         return None
     investors = [register_investor(number) for number in range(1, count + 1)]
     orders = [order for day, prices in months() for order in trade(investors, prices, day)]
-    for order in orders:
-        Statement.create(order=order, text=statement_text(order))
+    Statement.bulk_create({"order_id": order.id, "text": statement_text(order)} for order in orders)
     market.revalue_portfolios()
     return Seeded(users=len(investors), orders=len(orders))
 
@@ -98,7 +96,7 @@ def register_investor(number: int) -> Investor:
 
 def months() -> Iterator[tuple[date, dict[str, Decimal]]]:
     """Yield each month's first day with the price of each symbol."""
-    history = Price.query.order_by(Price.date, Price.symbol).all()
+    history = Price.query.order_by("date", "symbol").all()
     for day, prices in groupby(history, key=lambda price: price.date):
         yield day, {price.symbol: price.price for price in prices}
 

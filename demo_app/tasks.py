@@ -15,9 +15,7 @@ VERBS = {Side.BUY: "bought", Side.SELL: "sold"}
 def write_statement(order_id: int) -> None:
     """Write the order's statement, unless it has one: a message may be delivered twice."""
     order = Order.get_or_404(order_id)
-    order.refresh(lock=True)
-    if not Statement.query.filter_by(order_id=order.id).any():
-        Statement.create(order=order, text=statement_text(order))
+    Statement.get_or_create(order_id=order.id, defaults={"text": lambda: statement_text(order)})
 
 
 @shared_task

@@ -10,13 +10,13 @@ from typing import Any
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import joinedload, selectinload
 
 from activebase import Query
 from activebase.flask import read_only_view
 from demo_app import market, services
 from demo_app.errors import NotLoggedIn
-from demo_app.inputs import LARGEST_ID, LARGEST_QUANTITY, Body, page_start
+from demo_app.inputs import LARGEST_ID, LARGEST_QUANTITY, Body
+from demo_app.listing import listed
 from demo_app.models import CASH_LIMIT, Investment, Order, Portfolio, User
 
 pages = Blueprint("pages", __name__)
@@ -24,6 +24,15 @@ api = Blueprint("api", __name__)
 
 ID = f"<int(max={LARGEST_ID}):record_id>"
 PAGE = 100
+USER_FILTERS = frozenset(
+    """name__icontains email__iexact created_at__year created_at__gte created_at__lt
+    portfolios__investments__symbol portfolios__investments__symbol__in""".split()
+)
+ORDER_FILTERS = frozenset(
+    """side symbol symbol__in portfolio portfolio__name__icontains quantity__gte quantity__lte
+    price__gte price__lte created_at__year created_at__gte created_at__lt reference__isnull
+    statement__isnull""".split()
+)
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
@@ -31,18 +40,17 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 def index() -> ResponseReturnValue:
     """Show all portfolios with their values."""
     prices = market.latest_prices()
-    portfolios = Portfolio.query.options(
-        joinedload(Portfolio.user).joinedload(User.account), selectinload(Portfolio.investments)
-    ).order_by(Portfolio.id)
+    portfolios = Portfolio.query.with_related("user__account", "investments").strict()
+    page = portfolios.order_by("id").paginate(page=request.args.get("page", "1"), per_page=PAGE)
     rows = [
         {
             "portfolio": portfolio,
             "holdings": market.holdings(portfolio, prices),
             "worth": market.worth(portfolio, prices),
         }
-        for portfolio in portfolios.limit(PAGE).all()
+        for portfolio in page
     ]
-    return render_template("index.html", rows=rows, prices=prices.values())
+    return render_template("index.html", rows=rows, page=page, prices=prices.values())
 
 
 @pages.get("/health")
@@ -78,11 +86,16 @@ def login() -> ResponseReturnValue:
 
 @api.get("/users")
 def users() -> ResponseReturnValue:
-    """List users with their keys: two statements, however many users there are."""
+    """List users with their keys: as many statements for many users as for one."""
     current_user()
-    query = User.query.options(selectinload(User.api_keys)).filter(User.id > page_start(request))
-    found = query.order_by(User.id).limit(PAGE).all()
-    return {"users": [user_json(user) | {"keys": keys_json(user)} for user in found]}
+    return listed(
+        "users",
+        User.query.with_related("api_keys").strict(),
+        request.args,
+        filters=USER_FILTERS,
+        orders=("id", "name", "email", "created_at"),
+        to_json=lambda user: user_json(user) | {"keys": keys_json(user)},
+    )
 
 
 @api.get("/prices")
@@ -95,7 +108,7 @@ def prices() -> ResponseReturnValue:
 @api.get(f"/portfolios/{ID}")
 def portfolio(record_id: int) -> ResponseReturnValue:
     """Show a portfolio with its investments and values."""
-    found = own_portfolios(current_user()).filter_by(id=record_id).one_or_404()
+    found = own_portfolios(current_user()).get_or_404(record_id)
     return portfolio_json(found)
 
 
@@ -115,8 +128,8 @@ def buy() -> ResponseReturnValue:
 def liquidate_investment() -> ResponseReturnValue:
     """Sell all shares of an investment and pay them out: both or nothing."""
     user, body = current_user(), Body(request)
-    mine = Investment.query.join(Portfolio).filter(Portfolio.user_id == user.id)
-    investment = mine.filter(Investment.id == body.record_id("investment_id")).one_or_404()
+    mine = Investment.query.filter(portfolio__user=user)
+    investment = mine.get_or_404(body.record_id("investment_id"))
     order = services.liquidate_investment(investment)
     account = services.update_balance(user.account, order.total)
     return {"order": order_json(order), "balance": account.balance}
@@ -127,7 +140,7 @@ def transfer() -> ResponseReturnValue:
     """Move cash to another user's account."""
     user, body = current_user(), Body(request)
     amount = body.money("amount")
-    recipient = User.query.filter_by(email=body.email("to")).one_or_404()
+    recipient = User.query.filter(email=body.email("to")).one_or_404()
     moved = services.transfer(user, recipient, amount)
     return {"id": moved.id, "amount": moved.amount, "balance": user.account.balance}, 201
 
@@ -135,17 +148,21 @@ def transfer() -> ResponseReturnValue:
 @api.get(f"/orders/{ID}")
 def order(record_id: int) -> ResponseReturnValue:
     """Show an order and, once the worker has written it, its statement."""
-    mine = Order.query.join(Portfolio).filter(Portfolio.user_id == current_user().id)
-    found = mine.filter(Order.id == record_id).one_or_404()
+    found = own_orders(current_user()).get_or_404(record_id)
     return order_json(found) | {"statement": found.statement and found.statement.text}
 
 
 @api.get("/orders")
 def orders() -> ResponseReturnValue:
     """List the user's orders, oldest first."""
-    mine = Order.query.join(Portfolio).filter(Portfolio.user_id == current_user().id)
-    found = mine.filter(Order.id > page_start(request)).order_by(Order.id).limit(PAGE)
-    return {"orders": [order_json(order) for order in found.all()]}
+    return listed(
+        "orders",
+        own_orders(current_user()),
+        request.args,
+        filters=ORDER_FILTERS,
+        orders=("id", "created_at", "symbol", "price", "quantity"),
+        to_json=order_json,
+    )
 
 
 def current_user() -> User:
@@ -162,14 +179,19 @@ def current_user() -> User:
 
 def own_portfolios(user: User) -> Query[Portfolio]:
     """Return the query for the user's portfolios: anybody else's don't exist for them."""
-    return Portfolio.query.filter_by(user_id=user.id).order_by(Portfolio.id)
+    return Portfolio.query.filter(user=user).order_by("id")
+
+
+def own_orders(user: User) -> Query[Order]:
+    """Return the query for the orders in the user's portfolios."""
+    return Order.query.filter(portfolio__user=user)
 
 
 def chosen_portfolio(user: User, body: Body) -> Portfolio:
     """Return the user's portfolio that the request names, by default their first."""
     mine = own_portfolios(user)
     if body.has("portfolio_id"):
-        return mine.filter_by(id=body.record_id("portfolio_id")).one_or_404()
+        return mine.get_or_404(body.record_id("portfolio_id"))
     return mine.first_or_404()
 
 

@@ -8,7 +8,14 @@ from uuid import uuid4
 import pytest
 from celery.result import allow_join_result
 
-from tests.databases import Database, PostgresDatabases, fresh_sqlite
+from tests.databases import (
+    EACH,
+    Database,
+    MariaDBDatabases,
+    PostgresDatabases,
+    database_of,
+    fresh_sqlite,
+)
 from tests.queues import delete_queue, empty_redis_database
 from tests.servers import MARIADB, POSTGRES, RABBITMQ, REDIS, SERVERS
 
@@ -65,12 +72,35 @@ def postgres_database(postgres_databases: PostgresDatabases) -> Iterator[Databas
         yield database
 
 
+@pytest.fixture(scope="session")
+def mariadb_databases(mariadb_url: str) -> Iterator[MariaDBDatabases]:
+    """Makes fresh MariaDB databases, for a test that wants several."""
+    databases = MariaDBDatabases(mariadb_url)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def mariadb_database(mariadb_databases: MariaDBDatabases) -> Iterator[Database]:
+    """A fresh MariaDB database."""
+    with mariadb_databases.fresh() as database:
+        yield database
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Database:
-    """A fresh database; the test runs once for each dialect."""
-    fixture = {"sqlite": "sqlite_database", "postgresql": "postgres_database"}[request.param]
-    found: Database = request.getfixturevalue(fixture)
-    return found
+    """A fresh database; the test runs once for each of the two.
+
+    With `database = pytest.fixture(params=EACH)(database_of)` a module runs on three, its `engine`
+    too; a single test does with `@ON_EACH_DATABASE`. Both are in tests/databases.py.
+    """
+    return database_of(request)
+
+
+@pytest.fixture(params=EACH)
+def each_database(request: pytest.FixtureRequest) -> Database:
+    """A fresh database; the test runs once for each of the three."""
+    return database_of(request)
 
 
 @pytest.fixture
@@ -100,6 +130,7 @@ def pytest_report_header() -> list[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    _say_once_what_is_missing(report)
     _refuse_skip(report)
     return report
 
@@ -109,6 +140,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+def _say_once_what_is_missing(report: pytest.TestReport) -> None:
+    # pytest counts the same place and reason together: one line for all tests of one server.
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    if report.skipped and any(server.variable in reason for server in SERVERS):
+        report.longrepr = ("tests/servers.py", None, reason)  # type: ignore[assignment]
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

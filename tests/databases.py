@@ -2,14 +2,20 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
-from sqlalchemy import make_url
+import pymysql  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from sqlalchemy import URL, make_url
+
+EACH = ("sqlite", "postgresql", "mariadb")
+#: For one test that takes `database`, or fixtures that do.
+ON_EACH_DATABASE = pytest.mark.parametrize("database", EACH, indirect=True)
 
 
 class Database:
@@ -39,8 +45,7 @@ class Database:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return all rows as tuples."""
-        rows: list[tuple[Any, ...]] = self.connection.execute(sql).fetchall()
-        return rows
+        return list(self.connection.execute(sql).fetchall())
 
     def scalar(self, sql: str) -> Any:
         """Return the first column of the first row, None without rows."""
@@ -52,6 +57,17 @@ class Database:
         if "connection" in self.__dict__:
             self.connection.close()
             del self.connection
+
+
+def database_of(request: pytest.FixtureRequest) -> Database:
+    """Return a fresh database of the dialect that the fixture's parameter names."""
+    fixtures = {
+        "sqlite": "sqlite_database",
+        "postgresql": "postgres_database",
+        "mariadb": "mariadb_database",
+    }
+    database: Database = request.getfixturevalue(fixtures[request.param])
+    return database
 
 
 @contextmanager
@@ -132,6 +148,69 @@ class PostgresDatabases:
                 connection.execute(f"DROP SCHEMA {schema} CASCADE")
             connection.execute("CREATE SCHEMA public")
         return new
+
+
+class MariaDBDatabases:
+    """Fresh databases on one server: creating and dropping one takes some milliseconds."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server = make_url(server_url).set(drivername="mariadb+pymysql")
+        self._admin = BarePyMySQL(self._server)
+
+    @contextmanager
+    def fresh(self) -> Iterator[Database]:
+        """Yield an empty database; drop it at the end, whoever is still connected."""
+        name = _new_name()
+        self._admin.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        url = self._server.set(database=name)
+        database = Database(
+            url.render_as_string(hide_password=False),
+            dialect="mariadb",
+            connect=lambda: BarePyMySQL(url),
+        )
+        try:
+            yield database
+        finally:
+            database.close()
+            self._drop(name)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._admin.close()
+
+    def _drop(self, name: str) -> None:
+        others = self._admin.execute(
+            f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
+        ).fetchall()
+        for (other,) in others:
+            with suppress(pymysql.err.OperationalError):  # it has gone by itself meanwhile
+                self._admin.execute(f"KILL {other}")
+        self._admin.execute(f"DROP DATABASE {name}")
+
+
+class BarePyMySQL:
+    """A connection of PyMySQL's in autocommit, with the `execute()` that other drivers have."""
+
+    def __init__(self, url: URL) -> None:
+        self._connection = pymysql.connect(
+            host=url.host or "localhost",
+            port=url.port or 3306,
+            user=url.username,
+            password=url.password or "",
+            database=url.database,
+            autocommit=True,
+            init_command="SET innodb_lock_wait_timeout = 5, lock_wait_timeout = 5",
+        )
+
+    def execute(self, sql: str) -> Any:
+        """Run one statement; returns its cursor."""
+        cursor = self._connection.cursor()
+        cursor.execute(sql)
+        return cursor
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._connection.close()
 
 
 def _new_name() -> str:

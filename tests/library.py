@@ -3,7 +3,7 @@
 from dataclasses import InitVar
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, MetaData, func
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, MetaData, String, func
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -20,6 +20,7 @@ from activebase.base import NAMING_CONVENTION
 
 class Library(MyBase, DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = {str: String(200)}  # noqa: RUF012  # MariaDB wants a length
 
 
 class Author(Library):

@@ -8,10 +8,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from activebase import LostWritesError, atomic, current_unit, session, unit_of_work
 from tests.core import Undone, names, undone
-from tests.databases import Database
+from tests.databases import EACH, Database, database_of
 from tests.models import Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:

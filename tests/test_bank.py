@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import CheckConstraint, Engine, func, select, text
+from sqlalchemy import CheckConstraint, Engine, String, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -24,9 +24,11 @@ from activebase import (
     unit_of_work,
 )
 from tests.core import Undone
-from tests.databases import Database
+from tests.databases import EACH, Database, database_of
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 THREADS, TRANSFERS, ACCOUNTS, BALANCE = 8, 25, 6, 100
 
@@ -38,14 +40,14 @@ class Bank(MyBase, DeclarativeBase):
 class Account(Bank):
     __tablename__ = "bank_account"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     balance: Mapped[int] = mapped_column(CheckConstraint("balance >= 0"))
 
 
 class Transfer(Bank):
     __tablename__ = "bank_transfer"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
     amount: Mapped[int]
 
 
@@ -80,10 +82,17 @@ def swallow_a_failed_savepoint() -> None:
         fail()
 
 
+HANG_UP = {
+    "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
+    "mariadb": "KILL CONNECTION_ID()",
+}
+
+
 def lose_the_connection() -> None:
     """Have the server hang up; SQLite has none that could."""
-    if session.connection().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    hang_up = HANG_UP.get(session.connection().dialect.name)
+    if hang_up:
+        session.execute(text(hang_up))
 
 
 INCIDENTS = [

@@ -11,11 +11,13 @@ from activebase import (
     unit_of_work,
 )
 from tests.core import names, on_postgres
-from tests.databases import Database
+from tests.databases import EACH, Database, database_of
 from tests.library import Author, Book, Copy, Secret, Tag
 from tests.models import Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from activebase.errors import (
     UniqueViolation,
 )
 from tests.archive import Archive, Record, archive
-from tests.core import Undone, names, on_sqlite, undone
+from tests.core import Undone, names, on_sqlite, run_python, undone
 from tests.databases import Database
 from tests.models import Entry, Member
 
@@ -423,3 +424,49 @@ def test_a_task_may_be_for_another_session(
     assert file_away.apply().get() is True
     assert database.rows("SELECT title FROM record") == [("of the archive",)]
     assert not archive.registry.has()
+
+
+LISTENING = """
+import sys
+from celery import Celery
+from celery.signals import task_postrun, task_prerun
+from activebase import configure, session
+from activebase.celery import ActiveTask
+from tests.models import Base, Member
+
+engine = configure(f"sqlite:///{sys.argv[1]}/listening.db")
+Base.metadata.create_all(engine)
+app = Celery("listening", broker="memory://", task_cls=ActiveTask)
+
+@app.task
+def save():
+    Member(name="ada").save()
+    return Member.query.count()
+
+assert save.apply().get() == 1
+print(len(task_prerun.receivers), len(task_postrun.receivers))
+Member.query.count()
+print(len(task_prerun.receivers), len(task_postrun.receivers))
+"""
+
+
+def test_listens_to_tasks_once_a_session_is_used_outside_of_units(tmp_path: Path) -> None:
+    done = run_python(LISTENING, str(tmp_path))
+    assert done.stdout.split() == ["0", "0", "1", "1"], done.stderr
+
+
+USED_BEFORE = """
+from celery.signals import task_prerun
+from activebase import configure, session
+from sqlalchemy import text
+
+configure("sqlite://")
+session.execute(text("SELECT 1"))
+import activebase.celery
+print(len(task_prerun.receivers))
+"""
+
+
+def test_listens_to_tasks_if_a_session_was_used_before() -> None:
+    done = run_python(USED_BEFORE)
+    assert done.stdout.split() == ["1"], done.stderr

@@ -19,10 +19,12 @@ from activebase import (
     unit_of_work,
 )
 from tests.core import Undone, names, on_postgres, undone
-from tests.databases import Database
+from tests.databases import EACH, Database, database_of
 from tests.models import Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 
 from tests import scenarios
 from tests.boundaries import BOUNDARIES, CLEAN, Boundary, Outcome
-from tests.databases import Database, fresh_sqlite
+from tests.databases import EACH, Database, fresh_sqlite
 from tests.models import Base
 from tests.queues import empty_redis_database
 from tests.scenarios import SCENARIOS
@@ -49,10 +49,10 @@ class Contract:
         self.database.execute("DELETE FROM member")
 
 
-EACH = [(name, dialect) for name in BOUNDARIES for dialect in ("sqlite", "postgresql")]
+BOTH = [(name, dialect) for name in BOUNDARIES for dialect in EACH]
 
 
-@pytest.fixture(scope="module", params=EACH, ids=lambda each: f"{each[0]}, {each[1]}")
+@pytest.fixture(scope="module", params=BOTH, ids=lambda each: f"{each[0]}, {each[1]}")
 def opened(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Contract]:
@@ -63,7 +63,8 @@ def opened(
         if dialect == "sqlite":
             database = stack.enter_context(fresh_sqlite(directory))
         else:
-            databases = request.getfixturevalue("postgres_databases")
+            servers = {"postgresql": "postgres_databases", "mariadb": "mariadb_databases"}
+            databases = request.getfixturevalue(servers[dialect])
             database = stack.enter_context(databases.fresh())
         engine = create_engine(database.url)
         Base.metadata.create_all(engine)

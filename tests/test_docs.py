@@ -241,8 +241,8 @@ def _section(name: str) -> str:
 
 def _signature(function: Callable[..., Any]) -> str:
     """Return a signature without types; of an overloaded function, that of its last overload."""
-    overloads = typing.get_overloads(function)
-    parameters = inspect.signature(overloads[-1] if overloads else function).parameters.values()
+    shown = (*typing.get_overloads(function), function)[-2 if typing.get_overloads(function) else 0]
+    parameters = inspect.signature(getattr(shown, "__func__", shown)).parameters.values()
     own = [p.replace(annotation=p.empty) for p in parameters if p.name not in ("self", "cls")]
     return str(inspect.Signature(own)).replace("'", '"')
 
@@ -262,6 +262,7 @@ FUNCTIONS: list[Callable[..., Any]] = [
     activebase.current_unit,
     activebase.on_commit,
     activebase.read_only,
+    activebase.register_lookup,
     activebase.unit_of_work,
     activebase.flask.manual_commit,
     activebase.flask.read_only_view,
@@ -277,6 +278,11 @@ def test_the_reference_gives_the_signature_of_the_function(function: Callable[..
 CLASSES: list[type] = [
     activebase.MyBase,
     activebase.Query,
+    activebase.Page,
+    activebase.CursorPage,
+    activebase.Timestamps,
+    activebase.SoftDelete,
+    activebase.Versioned,
     activebase.UnitOfWork,
     activebase.flask.ActiveBase,
     activebase.celery.ActiveTask,
@@ -285,7 +291,7 @@ CLASSES: list[type] = [
 INTERNAL = {
     "UnitOfWork": {"abandon", "forget_session", "holds_sqlite_lock", "journal", "lock_holder"},
     "ActiveTask": {"abstract"},
-    "Query": {"of", "inherit_cache"},
+    "Query": {"of", "inherit_cache", "joined", "run", "items", "entity", "dialect_name"},
 }
 
 

@@ -22,10 +22,12 @@ from activebase import (
 )
 from tests.archive import Record
 from tests.core import Undone, names, undone
-from tests.databases import Database, fresh_sqlite
+from tests.databases import EACH, Database, database_of, fresh_sqlite
 from tests.models import Base, Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:

@@ -5,17 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import (
-    CheckConstraint,
-    Engine,
-    ForeignKey,
-    Index,
-    MetaData,
-    String,
-    UniqueConstraint,
-    insert,
-    text,
-)
+from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -25,7 +15,6 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from activebase import (
@@ -42,7 +31,6 @@ from activebase import (
     InvalidValueError,
     LockTimeout,
     LostWritesError,
-    MyBase,
     NestedUnitError,
     NotConfiguredError,
     NotFoundError,
@@ -60,32 +48,15 @@ from activebase import (
     session,
     unit_of_work,
 )
-from activebase.base import NAMING_CONVENTION
-from tests.core import names, on_postgres, on_sqlite
-from tests.databases import Database
+from tests.core import names, on_deferring, on_postgres, on_servers, on_sqlite
+from tests.databases import EACH, Database, database_of
 from tests.models import Document, Entry, Member
+from tests.shop import Shelf, Shop
 
 pytest_plugins = ["tests.core_fixtures"]
 
 
-class Shop(MyBase, DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-
-
-class Shelf(Shop):
-    __tablename__ = "shop_shelf"
-    __table_args__ = (
-        UniqueConstraint("hall", "row"),
-        Index("ix_one_label", "label", unique=True),
-        CheckConstraint("height > 0", name="positive_height"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    hall: Mapped[int]
-    row: Mapped[int]
-    label: Mapped[str | None] = mapped_column(String(10))
-    height: Mapped[int] = mapped_column(default=1)
-    above_id: Mapped[int | None] = mapped_column(ForeignKey("shop_shelf.id"))
+database = pytest.fixture(params=EACH)(database_of)
 
 
 @pytest.fixture
@@ -207,7 +178,7 @@ def test_tells_a_row_that_points_nowhere(
     error = fail(write)
     assert type(error) is ForeignKeyViolation
     assert error.table == "shop_shelf"
-    if database.dialect == "postgresql":  # SQLite does not say which
+    if database.dialect != "sqlite":  # which does not say which
         assert error.constraint == "fk_shop_shelf_above_id_shop_shelf"
         assert error.columns == ("above_id",)
     assert "4711" not in str(error)
@@ -243,7 +214,7 @@ def test_refuses_a_value_that_its_column_can_not_hold(
     assert database.scalar("SELECT count(*) FROM shop_shelf") == 1
 
 
-@on_postgres
+@on_servers
 def test_refuses_a_text_that_is_too_long(shop: None) -> None:
     error = fail(lambda: Shelf(hall=5, row=5, label="much too long for it").save())
     assert type(error) is InvalidValueError
@@ -260,7 +231,7 @@ def test_tells_a_record_that_someone_else_has_changed(engine: Engine, database: 
     assert database.rows("SELECT title, version FROM document") == [("a", 7)]
 
 
-@on_postgres
+@on_servers
 def test_tells_a_lock_that_is_not_free(shop: None, database: Database) -> None:
     database.execute("BEGIN")
     database.execute("SELECT * FROM shop_shelf FOR UPDATE")
@@ -299,6 +270,7 @@ def test_raises_the_same_error_by_every_way(engine: Engine, database: Database, 
     assert names(database) == ["ada"]
 
 
+@on_deferring
 def test_raises_the_same_error_from_the_commit(engine: Engine) -> None:
     error = fail(lambda: Entry(amount=1, member_id=4711).save())
     assert type(error) is ForeignKeyViolation
@@ -311,7 +283,7 @@ def test_raises_the_same_error_from_the_commit(engine: Engine) -> None:
 
 def test_leaves_a_missing_table_what_it_is(engine: Engine, database: Database) -> None:
     error = fail(lambda: session.execute(text("SELECT nothing FROM nowhere")))
-    expected = ProgrammingError if database.dialect == "postgresql" else OperationalError
+    expected = OperationalError if database.dialect == "sqlite" else ProgrammingError
     assert type(error) is expected
     assert not isinstance(error, ActiveBaseError)
 

@@ -22,11 +22,13 @@ from activebase import (
     session,
     unit_of_work,
 )
-from tests.core import Undone, names, on_postgres, on_sqlite
-from tests.databases import Database
+from tests.core import Undone, names, on_postgres, on_servers, on_sqlite, undone
+from tests.databases import EACH, Database, database_of
 from tests.models import Document, Entry, Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:
@@ -160,7 +162,7 @@ def test_goes_on_when_the_lock_was_not_free_for_the_first_write(
     impatient.dispose()
 
 
-@on_postgres
+@on_servers
 def test_goes_on_when_the_first_lock_was_not_free(engine: Engine, database: Database) -> None:
     database.execute("INSERT INTO member (name) VALUES ('ada')")
     database.execute("BEGIN")
@@ -168,8 +170,8 @@ def test_goes_on_when_the_first_lock_was_not_free(engine: Engine, database: Data
     with unit_of_work():
         with pytest.raises(LockTimeout):
             session.execute(text("SELECT * FROM member FOR UPDATE NOWAIT"))
+        database.execute("ROLLBACK")  # or MariaDB keeps the gaps between the rows locked, too
         save("bob")
-    database.execute("ROLLBACK")
     assert names(database) == ["ada", "bob"]
 
 
@@ -350,6 +352,32 @@ def test_refuses_a_write_in_a_read_only_unit_before_any_sql(
             write()
         event.remove(engine, "after_cursor_execute", listener)
     assert sent == []
+    assert names(database) == []
+
+
+@pytest.mark.parametrize(
+    ("many", "options"), [(True, {}), (False, {"no_parameters": True})], ids=["many", "none"]
+)
+def test_hears_of_a_statement_however_the_driver_gets_it(
+    engine: Engine, database: Database, many: bool, options: dict[str, Any]
+) -> None:
+    def write() -> None:
+        connection = session.connection()
+        statement = "INSERT INTO member (name) VALUES ('ada')"
+        if many:
+            mark = {"sqlite": "?"}.get(database.dialect, "%s")
+            rows = [("ada",), ("bob",)]
+            connection.exec_driver_sql(f"INSERT INTO member (name) VALUES ({mark})", rows)
+        else:
+            connection.exec_driver_sql(statement, execution_options=options)
+
+    with read_only(), pytest.raises(ReadOnlyError, match="read-only"):
+        write()
+    with undone(), unit_of_work() as unit:
+        write()
+        assert unit.writes == 1
+        assert names(database) == []
+        raise Undone
     assert names(database) == []
 
 

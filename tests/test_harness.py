@@ -14,8 +14,9 @@ from celery import Celery
 from celery.result import AsyncResult
 from redis import Redis
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
-from tests.databases import Database, PostgresDatabases
+from tests.databases import ON_EACH_DATABASE, Database, MariaDBDatabases, PostgresDatabases
 from tests.queues import CLAIM, empty_redis_database
 from tests.servers import SERVERS
 from tests.workers import ROOT, celery_worker
@@ -26,7 +27,8 @@ pytest_plugins = ["pytester"]
 # Databases
 
 
-def test_looks_at_the_database_from_a_second_connection(database: Database) -> None:
+def test_looks_at_the_database_from_a_second_connection(each_database: Database) -> None:
+    database = each_database
     engine = create_engine(database.url)
     database.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT)")
     with engine.connect() as connection:
@@ -40,8 +42,8 @@ def test_looks_at_the_database_from_a_second_connection(database: Database) -> N
 
 
 @pytest.mark.parametrize("run", [1, 2])
-def test_gives_each_test_a_fresh_database(database: Database, run: int) -> None:
-    database.execute("CREATE TABLE only_once (id INTEGER)")
+def test_gives_each_test_a_fresh_database(each_database: Database, run: int) -> None:
+    each_database.execute("CREATE TABLE only_once (id INTEGER)")
 
 
 def test_reuses_a_postgres_database_under_a_new_name(
@@ -68,6 +70,27 @@ def test_reuses_a_postgres_database_under_a_new_name(
         assert second.scalar("SELECT count(*) FROM pg_namespace WHERE nspname = 'Another One'") == 0
         with postgres_databases.fresh() as third:
             assert third.url != second.url
+
+
+def test_drops_a_mariadb_database_whoever_is_still_connected(
+    mariadb_databases: MariaDBDatabases,
+) -> None:
+    with mariadb_databases.fresh() as first:
+        first.execute("CREATE TABLE note (id INTEGER)")
+        engine = create_engine(first.url)
+        left_open = engine.connect()
+        left_open.execute(text("INSERT INTO note VALUES (1)"))
+
+    with pytest.raises(OperationalError):
+        left_open.execute(text("SELECT 1"))
+    left_open.close()
+    with pytest.raises(OperationalError, match="Unknown database"):
+        engine.connect()
+
+
+@ON_EACH_DATABASE
+def test_runs_a_single_test_on_each_database(database: Database) -> None:
+    assert make_url(database.url).get_backend_name() == database.dialect
 
 
 def test_reports_a_locked_database_instead_of_hanging(sqlite_database: Database) -> None:

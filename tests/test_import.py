@@ -64,3 +64,25 @@ def test_offers_each_public_name() -> None:
     assert sorted(activebase.__all__) == activebase.__all__
     missing = [name for name in activebase.__all__ if not hasattr(activebase, name)]
     assert missing == []
+
+
+LATER = """
+import sys
+import activebase
+
+assert not {"activebase.bulk", "activebase.pagination", "activebase.mixins"} & set(sys.modules)
+assert activebase.mixins.SoftDelete is activebase.SoftDelete
+assert activebase.pagination.Page is activebase.Page
+for name in activebase.__all__:
+    assert getattr(activebase, name) is not None, name
+assert not hasattr(activebase, "nothing")
+try:
+    activebase.nothing
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_loads_at_the_first_use_what_an_import_leaves_out() -> None:
+    done = run_python(LATER)
+    assert done.stdout.strip() == "module 'activebase' has no attribute 'nothing'", done.stderr

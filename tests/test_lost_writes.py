@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, insert, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 
@@ -19,11 +19,13 @@ from activebase import (
     session,
     unit_of_work,
 )
-from tests.core import names, on_postgres, on_sqlite
-from tests.databases import Database
+from tests.core import names, on_postgres, on_servers, on_sqlite
+from tests.databases import EACH, Database, database_of
 from tests.models import Document, Entry, Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:
@@ -174,31 +176,44 @@ def test_refuses_the_unit_when_a_swallowed_error_gave_up_the_snapshot_it_had_rea
     assert names(database) == ([] if has_read else ["bob"])
 
 
-@on_postgres
+def go_on_after_a_read() -> None:
+    with unit_of_work():
+        Member.query.all()
+        fail()
+        save("bob")
+
+
+@on_servers
 @pytest.mark.parametrize("level", ["READ COMMITTED", "SERIALIZABLE"])
 def test_goes_by_the_engine_s_isolation_level_where_the_unit_names_none(
     engine: Engine, database: Database, level: str
 ) -> None:
     stricter = configure(database.url, isolation_level=level)
-
-    def work() -> None:
-        with unit_of_work():
-            Member.query.all()
-            fail()
-            save("bob")
-
     try:
         if level == "SERIALIZABLE":
             with pytest.raises(LostWritesError):
-                work()
+                go_on_after_a_read()
         else:
-            work()
+            go_on_after_a_read()
     finally:
         stricter.dispose()
     assert names(database) == ([] if level == "SERIALIZABLE" else ["bob"])
 
 
 @on_postgres
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_asks_psycopg2_as_well_for_the_isolation_level(
+    engine: Engine, database: Database, level: str
+) -> None:
+    url = make_url(database.url).set(drivername="postgresql+psycopg2")
+    stricter = configure(url, isolation_level=level)
+    with pytest.raises(LostWritesError):
+        go_on_after_a_read()
+    stricter.dispose()
+    assert names(database) == []
+
+
+@on_servers
 def test_goes_on_when_a_swallowed_error_gave_up_nothing_but_plain_reads(
     engine: Engine, database: Database
 ) -> None:

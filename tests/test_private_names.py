@@ -9,10 +9,12 @@ import pytest
 from celery import Celery, Task
 from flask import Flask, got_request_exception
 from flask.globals import app_ctx, request_ctx
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.orm import InstanceState, Session
 from werkzeug import Response
 
 import activebase
+from tests.library import Author, Book, Library
 
 pytest_plugins = ["tests.celery_fixtures"]
 
@@ -20,17 +22,29 @@ pytest_plugins = ["tests.celery_fixtures"]
 FOREIGN = {
     "__header__",
     "_async_wrapper",
+    "_commit_all_states",
     "_dump_pydantic_arguments",
     "_find_error_handler",
     "_get_current_object",
+    "_identity_lookup",
     "_on_close",
     "_proxied",
 }
 
 #: Python documents them, underscore and all.
 OF_PYTHON = {"_replace", "__annotations__", "__cause__", "__code__", "__dict__", "__doc__"}
-OF_PYTHON |= {"__enter__", "__exit__", "__init__", "__mro__", "__name__", "__qualname__"}
-OF_PYTHON |= {"__call__", "__module__", "__self__", "__traceback__", "__wrapped__"}
+OF_PYTHON |= {"__composite_values__"}  # SQLAlchemy does
+OF_PYTHON |= {
+    "__enter__",
+    "__getitem__",
+    "__exit__",
+    "__init__",
+    "__mro__",
+    "__name__",
+    "__qualname__",
+    "__setattr__",
+}
+OF_PYTHON |= {"__call__", "__members__", "__module__", "__self__", "__traceback__", "__wrapped__"}
 
 MODULES = sorted(Path(activebase.__file__).parent.glob("**/*.py"))
 
@@ -72,6 +86,42 @@ def test_knows_every_private_name_of_another_package_that_the_library_uses() -> 
 
 
 # SQLAlchemy
+
+
+def test_asks_the_session_for_a_record_by_the_method_that_hides_deleted_ones() -> None:
+    asked: list[type] = []
+
+    class Asked(Session):
+        def _identity_lookup(self, mapper: Any, key: Any, *args: Any, **options: Any) -> Any:
+            asked.append(mapper.class_)
+            return super()._identity_lookup(mapper, key, *args, **options)
+
+    engine = create_engine("sqlite://")
+    Library.metadata.create_all(engine)
+    with Asked(engine) as session:
+        book = Book(kind="book", title="x", author=Author(name="Ada"))
+        session.add(book)
+        session.flush()
+        assert session.get(Book, book.id) is book
+        session.expire(book)
+        assert book.author.name == "Ada"
+        assert asked == [Book, Author]
+
+
+def test_takes_a_record_for_flushed_in_all_of_its_attributes() -> None:
+    engine = create_engine("sqlite://")
+    Library.metadata.create_all(engine)
+    with Session(engine) as session:
+        author = Author(name="Ada")
+        session.add(author)
+        session.flush()
+        author.name = "Grace"
+        state: Any = inspect(author)
+        InstanceState._commit_all_states([(state, state.dict)], session.identity_map)
+        assert author not in session.dirty
+        assert not state.attrs.name.history.has_changes()
+        assert author.name == "Grace"
+    engine.dispose()
 
 
 def test_finds_the_engine_that_a_variant_with_other_options_is_of() -> None:

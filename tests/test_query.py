@@ -1,6 +1,7 @@
 """Query: a Select that runs itself, and goes anywhere a Select goes."""
 
 from collections.abc import Callable
+from itertools import permutations, product
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import Engine, Select, and_, event, exists, func, or_, select, u
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from sqlalchemy.orm import aliased, joinedload, selectinload
 
-from activebase import NotFoundError, Query, session, unit_of_work
+from activebase import InvalidLookupError, NotFoundError, Query, session, unit_of_work
 from tests.archive import Record, archive
 from tests.databases import Database
 from tests.library import Author, Book, Copy, Novel, Tag
@@ -171,7 +172,7 @@ def test_is_a_select_and_stays_a_query(members: None) -> None:
     assert isinstance(query, Query)
     assert isinstance(query, Select)
     assert [each.name for each in query.all()] == ["cyd", "ada"]
-    assert Member.query is not Member.query
+    assert str(Member.query) == str(select(Member))
 
 
 def test_changes_no_query_that_another_is_made_of(members: None) -> None:
@@ -303,3 +304,21 @@ def test_flushes_what_is_pending_before_it_runs(engine: Engine) -> None:
     with unit_of_work():
         session.add(Member(name="ada"))
         assert Member.query.count() == 1
+
+
+def test_remembers_more_orders_than_it_keeps(engine: Engine) -> None:
+    columns = ("id", "name", "email", "age")
+    signs = list(product(("", "-"), repeat=4))
+    with unit_of_work(read_only=True):
+        for order in permutations(columns):
+            for some in signs:
+                terms = [f"{sign}{name}" for sign, name in zip(some, order, strict=True)]
+                assert Member.query.order_by(*terms).all() == []
+    assert Member.query.order_by("id").first() is None
+
+
+def test_takes_no_name_for_something_else_that_it_remembers(engine: Engine) -> None:
+    with unit_of_work(read_only=True):
+        Member.query.cursor()
+        with pytest.raises(InvalidLookupError):
+            Member.query.order_by("keyset", engine.dialect.name)

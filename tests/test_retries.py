@@ -24,12 +24,13 @@ from activebase import (
     unit_of_work,
 )
 from activebase.unit_of_work import BACKOFF_CAP, backoff
-from tests.core import in_thread, names, on_postgres, on_sqlite
-from tests.databases import Database
+from tests.core import in_thread, kill_connection, names, on_postgres, on_servers, on_sqlite
+from tests.databases import EACH, Database, database_of
 from tests.models import Member
-from tests.test_unit import kill_connection
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_runs_again_when_sqlite_was_locked(
     impatient.dispose()
 
 
-@on_postgres
+@on_servers
 def test_runs_again_after_a_lost_connection(engine: Engine, database: Database) -> None:
     attempts = []
 
@@ -143,7 +144,7 @@ def test_runs_again_after_a_lost_connection(engine: Engine, database: Database) 
     assert names(database) == ["ada", "bob"]
 
 
-@on_postgres
+@on_servers
 def test_runs_again_after_a_deadlock(ada: None, database: Database) -> None:
     database.execute("INSERT INTO member (id, name, age) VALUES (2, 'bob', 1)")
     both_hold_one = threading.Barrier(2)
@@ -235,7 +236,7 @@ def test_does_not_run_a_committed_unit_again_for_the_error_of_a_callback(
     assert names(database) == ["ada 1"]
 
 
-@on_postgres
+@on_servers
 def test_does_not_run_again_when_the_connection_was_found_dead_by_the_commit(
     engine: Engine, database: Database
 ) -> None:

@@ -17,10 +17,12 @@ from activebase import (
     unit_of_work,
 )
 from tests.core import Undone, names
-from tests.databases import Database
+from tests.databases import EACH, Database, database_of
 from tests.models import Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:

@@ -19,7 +19,7 @@ from activebase import (
     unit_of_work,
 )
 from activebase.flask import ActiveBase
-from activebase.scopes import current_scope
+from activebase.scopes import current_scope, thread_scopes
 from tests.core import in_thread, names, run_python
 from tests.databases import Database
 from tests.models import Member
@@ -270,3 +270,11 @@ def test_gives_a_forked_child_connections_of_its_own(engine: Engine, database: D
         assert sorted(names(database)) == ["ada", "bob", "child"]
     else:
         assert names(database) == ["child"]
+
+
+def test_makes_nothing_when_asked_whether_there_is_a_session(engine: Engine) -> None:
+    def look() -> tuple[bool, int]:
+        before = len(thread_scopes)
+        return session.registry.has(), len(thread_scopes) - before
+
+    assert in_thread(look) == (False, 0)

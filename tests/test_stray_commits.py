@@ -17,11 +17,13 @@ from activebase import (
     session,
     unit_of_work,
 )
-from tests.core import Undone, names, on_postgres, undone
-from tests.databases import Database
+from tests.core import Undone, names, on_postgres, on_servers, undone
+from tests.databases import EACH, Database, database_of
 from tests.models import Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:
@@ -132,7 +134,7 @@ def test_undoes_a_savepoint_in_which_a_commit_was_refused(
     assert names(database) == ["ada"]
 
 
-@on_postgres
+@on_servers
 def test_lets_other_sessions_and_connections_commit(engine: Engine, database: Database) -> None:
     with undone(), unit_of_work():
         save("ada")

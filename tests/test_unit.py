@@ -18,22 +18,18 @@ from activebase import (
     session,
     unit_of_work,
 )
-from tests.core import names, on_postgres
-from tests.databases import Database
+from tests.core import kill_connection, names, on_servers
+from tests.databases import EACH, Database, database_of
 from tests.models import Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def checked_out(engine: Engine) -> int:
     count: int = engine.pool.checkedout()  # type: ignore[attr-defined]  # of a QueuePool
     return count
-
-
-def kill_connection(database: Database) -> None:
-    """Have the server close the connection of the session."""
-    pid = session.scalar(text("SELECT pg_backend_pid()"))
-    database.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
 
 
 def test_goes_from_open_to_committed(engine: Engine, database: Database) -> None:
@@ -167,7 +163,7 @@ def test_counts_the_writes_that_stand(engine: Engine) -> None:
 # Connections that are gone
 
 
-@on_postgres
+@on_servers
 def test_hides_no_error_behind_a_rollback_that_fails(
     engine: Engine, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -189,7 +185,7 @@ def test_hides_no_error_behind_a_rollback_that_fails(
     assert names(database) == ["bob"]
 
 
-@on_postgres
+@on_servers
 def test_reports_a_connection_that_is_lost_before_a_statement(
     engine: Engine, database: Database
 ) -> None:
@@ -207,7 +203,7 @@ def test_reports_a_connection_that_is_lost_before_a_statement(
     assert checked_out(engine) == 0
 
 
-@on_postgres
+@on_servers
 def test_goes_on_with_a_new_connection_when_nothing_was_lost_with_the_old(
     engine: Engine, database: Database
 ) -> None:
@@ -220,7 +216,7 @@ def test_goes_on_with_a_new_connection_when_nothing_was_lost_with_the_old(
     assert names(database) == ["ada"]
 
 
-@on_postgres
+@on_servers
 def test_reports_a_connection_that_is_lost_at_the_last_flush_as_lost(
     engine: Engine, database: Database
 ) -> None:
@@ -236,7 +232,7 @@ def test_reports_a_connection_that_is_lost_at_the_last_flush_as_lost(
     assert names(database) == []
 
 
-@on_postgres
+@on_servers
 def test_dooms_the_unit_when_the_connection_is_lost_inside_a_savepoint(
     engine: Engine, database: Database
 ) -> None:

@@ -23,11 +23,22 @@ from activebase import (
     unit_of_work,
 )
 from tests.archive import Record, archive
-from tests.core import Undone, names, on_postgres, on_sqlite, undone
-from tests.databases import Database
+from tests.core import (
+    Undone,
+    connection_id,
+    names,
+    on_deferring,
+    on_postgres,
+    on_servers,
+    on_sqlite,
+    undone,
+)
+from tests.databases import EACH, Database, database_of
 from tests.models import Entry, Member
 
 pytest_plugins = ["tests.core_fixtures"]
+
+database = pytest.fixture(params=EACH)(database_of)
 
 
 def save(name: str) -> Member:
@@ -70,6 +81,7 @@ def test_rolls_back_for_any_exception_and_lets_it_pass_unchanged(
     assert current_unit() is None
 
 
+@on_deferring
 def test_ends_rolled_back_when_the_commit_fails(engine: Engine, database: Database) -> None:
     @unit_of_work
     def work() -> None:
@@ -223,15 +235,15 @@ def test_allows_a_durable_unit_inside_the_unit_of_another_database(
 # Inside a unit: independent
 
 
-@on_postgres
+@on_servers
 def test_commits_an_independent_unit_by_itself(engine: Engine, database: Database) -> None:
     with undone(), unit_of_work() as outer:
         save("ada")
-        mine = session.scalar(text("SELECT pg_backend_pid()"))
+        mine = connection_id()
         with unit_of_work(independent=True) as own:
             save("audit")
             assert own is not outer
-            assert session.scalar(text("SELECT pg_backend_pid()")) != mine
+            assert connection_id() != mine
         assert names(database) == ["audit"]
         assert current_unit() is outer
         raise Undone

@@ -9,8 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pymysql  # type: ignore[import-untyped]  # it ships no types
 from sqlalchemy import event, make_url
 from sqlalchemy.pool import Pool
+
+from tests.databases import BarePyMySQL
 
 
 class Witness:
@@ -39,9 +42,12 @@ class Witness:
         if isinstance(raw, sqlite3.Connection):
             raw.set_trace_callback(self._note_statement)
             return
+        path = self.directory / f"{uuid4().hex}.trace"
+        if isinstance(raw, pymysql.Connection):
+            _write_down(raw, path)
+            return
         # libpq writes the protocol down: what the server answers to COMMIT is certain. A file for
         # each connection, open as long as the process lives: libpq never says when it is done.
-        path = self.directory / f"{uuid4().hex}.trace"
         raw.pgconn.trace(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
 
     def _note_statement(self, statement: str) -> None:
@@ -74,7 +80,7 @@ class Witness:
 
     @property
     def commits(self) -> int:
-        """The COMMITs so far: on SQLite those that were sent, on PostgreSQL those done."""
+        """The COMMITs so far: on PostgreSQL those that were done, else those that were sent."""
         answer = 'CommandComplete\t "COMMIT"'
         return sum(
             line == "COMMIT" or line.endswith(answer)
@@ -95,7 +101,23 @@ class Witness:
         if self._url.get_backend_name() == "sqlite":
             with closing(sqlite3.connect(self._url.database or "")) as connection:
                 return connection.execute(sql).fetchone()[0]
+        if self._url.get_backend_name() == "mariadb":
+            with closing(BarePyMySQL(self._url)) as bare:
+                return bare.execute(sql).fetchone()[0]
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(url) as connection:
             row = connection.execute(sql).fetchone()
             return row and row[0]
+
+
+def _write_down(raw: Any, path: Path) -> None:
+    """Have a connection of PyMySQL's write down every command before it is sent."""
+    send = raw._execute_command
+
+    def write_and_send(command: int, sql: str | bytes) -> None:
+        text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
+        with path.open("a") as trace:
+            trace.write(f"{text.strip(' ;') or command}\n")
+        send(command, sql)
+
+    raw._execute_command = write_and_send

@@ -7,10 +7,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from activebase import session, unit_of_work
+from activebase import unit_of_work
 from demo_app import create_app
 from demo_app.cli import read_prices
 from demo_app.database import db
+from demo_app.models import Price
 from tests.databases import Database
 
 EAGER = {"broker_url": "memory://", "task_always_eager": True, "task_eager_propagates": True}
@@ -23,7 +24,7 @@ def app(database: Database) -> Iterator[Flask]:
     with app.app_context():
         db.create_all()
         with unit_of_work():
-            session.add_all(read_prices())
+            Price.bulk_create(read_prices())
     yield app
     with app.app_context():
         db.engine.dispose()

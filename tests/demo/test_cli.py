@@ -1,5 +1,6 @@
 """The demo's commands."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.databases import Database
+from tests.demo.conftest import Customer
 
 
 def run(app: Flask, *arguments: str) -> str:
@@ -15,11 +17,32 @@ def run(app: Flask, *arguments: str) -> str:
     return result.output
 
 
-def test_loads_the_missing_prices_only(app: Flask, database: Database) -> None:
+def test_loads_missing_prices_and_corrects_the_others(app: Flask, database: Database) -> None:
+    before = database.rows("SELECT id, symbol, date, price FROM prices WHERE symbol <> 'GOOG'")
     database.execute("DELETE FROM prices WHERE symbol = 'GOOG'")
-    assert run(app, "load-prices") == "68 prices loaded\n"
-    assert run(app, "load-prices") == "0 prices loaded\n"
+    database.execute("UPDATE prices SET price = 1 WHERE symbol = 'IBM'")
+    assert run(app, "load-prices") == "560 prices loaded\n"
+    assert run(app, "load-prices") == "560 prices loaded\n"
+    after = database.rows("SELECT id, symbol, date, price FROM prices WHERE symbol <> 'GOOG'")
+    assert sorted(after) == sorted(before)
     assert database.scalar("SELECT count(*) FROM prices") == 560
+
+
+def test_imports_orders_in_bulk_and_none_of_them_twice(
+    app: Flask, customer: Callable[..., Customer], database: Database
+) -> None:
+    ada = customer("ada")
+    balance = ada.balance
+    assert run(app, "import-orders", ada.email) == "560 orders imported\n"
+    first = database.rows("SELECT id, reference FROM orders ORDER BY id")
+    assert run(app, "import-orders", ada.email, "--monthly", "3") == "560 orders imported\n"
+    assert database.rows("SELECT id, reference FROM orders ORDER BY id") == first
+    assert database.rows("SELECT DISTINCT quantity FROM orders") == [(3,)]
+    assert ada.balance == balance
+    found = ada.get("/orders?symbol=IBM&created_at__year=2004&order=-created_at&limit=5").json
+    assert [order["created_at"][:7] for order in found["orders"]] == [
+        f"2004-{month:02}" for month in (12, 11, 10, 9, 8)
+    ]
 
 
 def test_seeds_users_who_have_traded_along_the_prices(

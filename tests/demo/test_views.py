@@ -109,12 +109,78 @@ def test_shows_no_token_in_the_list_of_users(customer: Register) -> None:
     assert token not in ada.get("/users").text
 
 
-def test_lists_users_page_by_page(customer: Register) -> None:
+def test_lists_users_page_by_page_with_cursors(customer: Register) -> None:
+    ada = customer("ada")
+    for name in ("ben", "cem", "dan"):
+        customer(name)
+    seen: list[str] = []
+    after = ""
+    while True:
+        page = ada.get(f"/users?order=-name&limit=3{after}").json
+        seen += [user["name"] for user in page["users"]]
+        if page["next"] is None:
+            break
+        customer(f"new{len(seen)}")  # before the page in this order, so that none is shown twice
+        after = f"&after={page['next']}"
+    assert seen == ["dan", "cem", "ben", "ada"]
+    back = ada.get(f"/users?order=-name&limit=3&before={page['previous']}").json
+    assert [user["name"] for user in back["users"]] == ["dan", "cem", "ben"]
+
+
+def test_lists_users_page_by_page_with_numbers(customer: Register) -> None:
+    ada = customer("ada")
+    for name in ("ben", "cem"):
+        customer(name)
+    answer = ada.get("/users?page=2&per_page=2&order=name").json
+    assert [user["name"] for user in answer.pop("users")] == ["cem"]
+    assert answer == {"page": 2, "pages": 2, "total": 3}
+
+
+def test_lists_users_by_filters(customer: Register) -> None:
+    ada, ben = customer("ada"), customer("ben", deposit=1000)
+    ben.post("/buy", symbol="IBM", quantity=1)
+    ben.post("/buy", symbol="MSFT", quantity=1)
+
+    def names(query: str) -> list[str]:
+        return [user["name"] for user in ada.get(f"/users?{query}").json["users"]]
+
+    assert names("name__icontains=B") == ["ben"]
+    assert names("email__iexact=ADA@example.com") == ["ada"]
+    assert names("portfolios__investments__symbol__in=IBM,MSFT") == ["ben"]
+    assert names("created_at__gte=2999-01-01") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "after=x",
+        "page=0",
+        "page=one",
+        "page=1&after=x",
+        "limit=-1",
+        "order=token",
+        "order=--name",
+        "created_at__gte=soon",
+        "account__balance__gte=1",
+        "api_keys__token__startswith=a",
+        "name__icontains=%00",
+    ],
+)
+def test_refuses_a_list_that_it_does_not_offer(customer: Register, query: str) -> None:
+    ada = customer("ada")
+    for path in ("/users", "/orders"):
+        answer = ada.get(f"{path}?{query}")
+        assert answer.status_code == 400, answer.text
+        assert answer.mimetype == "application/problem+json"
+
+
+def test_refuses_the_cursor_of_another_list(customer: Register) -> None:
     ada = customer("ada")
     customer("ben")
-    first = ada.get("/users").json["users"][0]["id"]
-    assert [user["name"] for user in ada.get(f"/users?after={first}").json["users"]] == ["ben"]
-    assert ada.get("/users?after=x").status_code == 422
+    cursor = ada.get("/users?limit=1").json["next"]
+    assert ada.get(f"/users?limit=1&after={cursor}").status_code == 200
+    assert ada.get(f"/users?limit=1&order=name&after={cursor}").status_code == 400
+    assert ada.get(f"/orders?after={cursor}").status_code == 400
 
 
 def test_buys_at_the_latest_price(customer: Register, database: Database) -> None:

@@ -1,0 +1,186 @@
+"""Setting attributes by name: which may be set, and all or none of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping
+from datetime import date
+from inspect import Parameter, getattr_static, signature
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import InstanceState, Mapper, RelationshipProperty
+from sqlalchemy.orm.attributes import InstrumentedAttribute, instance_state, set_committed_value
+
+from .errors import ProtectedAttributeError, UnknownAttributeError, did_you_mean
+from .kept import kept_by
+
+
+def state_of(record: Any) -> InstanceState[Any]:
+    """Return SQLAlchemy's state of a record."""
+    state: InstanceState[Any] = instance_state(record)
+    return state
+
+
+def _settable(cls: type) -> Collection[str]:
+    """Return the names that can be set: mapped attributes, hybrids and properties with a setter."""
+    kept = kept_by(cls, "settable")
+    if not kept:
+        kept |= dict.fromkeys(_find_settable(cls))
+    return kept
+
+
+def _find_settable(cls: type) -> set[str]:
+    from sqlalchemy.ext.hybrid import hybrid_property  # not for `import activebase`
+
+    mapper: Mapper[Any] = inspect(cls)
+    names = set(mapper.attrs.keys())
+    for name, descriptor in mapper.all_orm_descriptors.items():
+        if not isinstance(descriptor, hybrid_property) or descriptor.fset is not None:
+            names.add(name)
+    for owner in cls.__mro__:
+        names |= {
+            name
+            for name, value in vars(owner).items()
+            if isinstance(value, property) and value.fset is not None
+        }
+    return names
+
+
+def constructor_names(cls: type) -> Collection[str]:
+    """Return what the model's own constructor, as of a dataclass, takes beside attributes."""
+    kept = kept_by(cls, "constructor")
+    if "names" not in kept:
+        named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+        parameters = signature(cls).parameters.values()
+        kept["names"] = frozenset(p.name for p in parameters if p.kind in named)
+    names: frozenset[str] = kept["names"]
+    return names
+
+
+def check_names(cls: type[Any], values: Collection[str], *, also: Collection[str] = ()) -> None:
+    """Raise for a name that `create()` or `update()` does not set."""
+    settable = _settable(cls)
+    for name in values:
+        if name in cls.__protected__:
+            raise ProtectedAttributeError(
+                f"{cls.__name__}.{name} is protected: create() and update() do not set it. Assign "
+                "it (record.name = value) where the code means to."
+            )
+        if name not in settable and name not in also:
+            raise unknown_attribute(cls, name, settable)
+
+
+def unknown_attribute(cls: type, name: str, known: Collection[str]) -> UnknownAttributeError:
+    """Return the error for a name that a model does not have, or that can't be set."""
+    has_it = getattr_static(cls, name, None) is not None
+    what = "can't be set: it has no setter" if has_it else "does not exist"
+    return UnknownAttributeError(f"{cls.__name__}.{name} {what}.{did_you_mean(name, known)}")
+
+
+#: Types whose equal values are the same for everyone: 0.0 equals -0.0, and is another one.
+_SAME_IF_EQUAL = frozenset({str, int, bool, bytes, date, UUID, type(None)})
+
+
+def assign(record: Any, values: Mapping[str, Any]) -> None:
+    """Set all values or, when one is refused, none.
+
+    A column that has the value is left alone, unless someone listens to its being set: what
+    SQLAlchemy notes of a change that is none, and forgets at the flush, is half of the cost.
+    """
+    state = state_of(record)
+    columns, present, was_modified = _columns(type(record)), state.dict, state.modified
+    undo: list[Callable[[], None]] = []
+    try:
+        for name, value in values.items():
+            column = columns.get(name) if name in present else None
+            if column is not None and _is_same(present[name], value) and not column.dispatch.set:
+                continue
+            if column is None or was_modified:
+                undo.append(_putting_back(record, name))
+            else:
+                undo.append(functools.partial(set_committed_value, record, name, present[name]))
+            setattr(record, name, value)
+    except BaseException:
+        for put_back in reversed(undo):
+            put_back()
+        raise
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    return type(old) is type(new) and type(new) in _SAME_IF_EQUAL and bool(old == new)
+
+
+def _columns(cls: type) -> dict[str, InstrumentedAttribute[Any]]:
+    """Return the attributes that set a column and nothing else."""
+    kept = kept_by(cls, "columns")
+    if not kept and getattr(cls, "__setattr__") is object.__setattr__:  # noqa: B009  # mypy
+        mapper: Mapper[Any] = inspect(cls)
+        found = {prop.key: getattr(cls, prop.key) for prop in mapper.column_attrs}
+        kept |= {n: each for n, each in found.items() if isinstance(each, InstrumentedAttribute)}
+    return kept
+
+
+def _putting_back(record: Any, name: str) -> Callable[[], None]:
+    """Return a function that gives the attribute its present value again."""
+    state = state_of(record)
+    prop = state.mapper.attrs.get(name)
+    if prop is None:
+        return functools.partial(setattr, record, name, getattr(record, name))
+    if name not in state.dict:
+        return functools.partial(_unset, record, name)
+    old = state.dict[name]
+    if isinstance(prop, RelationshipProperty):
+        waiting = set(state.session.new) if state.session is not None else set()
+        return functools.partial(_relate, record, name, list(old) if prop.uselist else old, waiting)
+    if state.attrs[name].history.has_changes():
+        return functools.partial(setattr, record, name, old)
+    # Not setattr: a validator may refuse what the database holds.
+    return functools.partial(set_committed_value, record, name, old)
+
+
+def _relate(record: Any, name: str, old: Any, waiting: Collection[object]) -> None:
+    """Set a relation again; records that came into the session with the other value go out."""
+    setattr(record, name, old)
+    session = state_of(record).session
+    if session is not None:
+        for new in session.new:
+            if new not in waiting:
+                session.expunge(new)
+
+
+def _unset(record: Any, name: str) -> None:
+    state = state_of(record)
+    if name not in state.dict:
+        return
+    if state.persistent and state.session is not None:
+        state.session.expire(record, [name])
+    else:
+        delattr(record, name)
+
+
+def has_related(record: Any) -> bool:
+    """Tell whether records that are saved with this one are loaded, so that some may be new."""
+    kept = kept_by(type(record), "saved with")
+    if "names" not in kept:
+        mapper: Mapper[Any] = inspect(type(record))
+        relations = mapper.relationships
+        kept["names"] = {each.key for each in relations if each.cascade.save_update}
+    return not kept["names"].isdisjoint(record.__dict__)
+
+
+def of_one_version(record: Any) -> list[str]:
+    """Return the columns that a version counter speaks for: read one, and all must be read."""
+    state = state_of(record)
+    version = state.mapper.version_id_col
+    if version is None:
+        return []
+    loaded = [prop.key for prop in state.mapper.column_attrs if prop.key in state.dict]
+    return [*loaded, state.mapper.get_property_by_column(version).key]
+
+
+def is_collection(record: Any, name: str) -> bool:
+    """Tell whether an attribute is a relation to many."""
+    prop = state_of(record).mapper.attrs.get(name)
+    return isinstance(prop, RelationshipProperty) and bool(prop.uselist)

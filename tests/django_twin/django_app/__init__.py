@@ -1,0 +1,1 @@
+"""The Django app; its models are only imported where Django is set up, see `django_side`."""
