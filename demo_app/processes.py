@@ -80,9 +80,12 @@ def web_server(folder: Path) -> Child:
 def worker(folder: Path) -> Child:
     """Return the Celery worker with its timetable for monthly tasks, not yet started."""
     schedule = folder / "celerybeat-schedule"
+    # RabbitMQ has one mailbox for a node's name: two services must not be of one name.
+    node = f"brokerage-{os.getpid()}@%h"
     return Child(
         "worker",
         *("celery", "--app", "demo_app.worker:celery_app", "worker", "--concurrency=2"),
+        f"--hostname={node}",
         *("--loglevel=INFO", "--without-gossip", "--without-mingle"),
         *("--beat", f"--schedule={schedule}"),
         log=folder / "worker.log",

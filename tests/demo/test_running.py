@@ -30,8 +30,18 @@ def environment(**values: str) -> dict[str, str]:
 
 
 def run_check(**values: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "--check"], env=environment(**values), capture_output=True, text=True
+    with started_check(**values) as process:
+        output, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def started_check(**values: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "--check"],
+        env=environment(**values),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -86,9 +96,12 @@ def test_check_passes_on_postgresql(postgres_url: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_check_passes_on_rabbitmq(rabbitmq_server_url: str) -> None:
-    result = run_check(DEMO_BROKER_URL=rabbitmq_server_url)
+def test_two_checks_at_a_time_pass_on_one_rabbitmq(rabbitmq_server_url: str) -> None:
+    with started_check(DEMO_BROKER_URL=rabbitmq_server_url) as other:
+        result = run_check(DEMO_BROKER_URL=rabbitmq_server_url)
+        output, errors = other.communicate()
     assert result.returncode == 0, result.stdout + result.stderr
+    assert other.returncode == 0, output + errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
