@@ -124,9 +124,14 @@ def key_names(mapper: Mapper[Any]) -> list[str]:
     return [mapper.get_property_by_column(column).key for column in mapper.primary_key]
 
 
+def keys_of(entity: Any, mapper: Mapper[Any]) -> list[Any]:
+    """Return the attributes that make up the primary key, of a model or an alias of it."""
+    return [getattr(entity, name) for name in key_names(mapper)]
+
+
 def key_of(entity: Any, mapper: Mapper[Any]) -> Any:
     """Return the primary key as SQL: a column, or a tuple of several."""
-    columns = [getattr(entity, name) for name in key_names(mapper)]
+    columns = keys_of(entity, mapper)
     return columns[0] if len(columns) == 1 else tuple_(*columns)
 
 

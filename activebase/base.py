@@ -24,7 +24,7 @@ from .assignment import (
     state_of,
     unknown_attribute,
 )
-from .errors import NotFoundError, models
+from .errors import NotFoundError, check_no_text, models
 from .kept import forget_found
 from .later import Later
 from .query import QueryProperty
@@ -172,6 +172,7 @@ class MyBase:
                 "values of your own write update(name=value)."
             )
         if data is not None and only is not None:
+            check_no_text(only, "update(only=)")
             values = {name: data[name] for name in only if name in data} | values
         check_names(type(self), values)
         assign(self, values)
@@ -214,6 +215,19 @@ class MyBase:
         batch_size: int | None = None,
         returning: Literal[False] = False,
     ) -> int: ...
+
+    @overload
+    @classmethod
+    def bulk_create(
+        cls,
+        rows: Iterable[Self | Mapping[str, Any]],
+        *,
+        on_conflict: Action | None = None,
+        conflict_columns: Collection[str] | None = None,
+        update_columns: Collection[str] | None = None,
+        batch_size: int | None = None,
+        returning: bool,
+    ) -> int | list[Self]: ...
 
     @classmethod
     def bulk_create(
@@ -382,6 +396,8 @@ class MyBase:
         Raises:
             UnknownAttributeError: the model has no such name.
         """
+        for given in (only, exclude, include):
+            check_no_text(given, "to_dict()")
         mapper = state_of(self).mapper
         columns = [prop.key for prop in mapper.column_attrs if not prop.deferred]
         names = [*(columns if only is None else only), *include]

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Mapper, aliased
 
 from .attributes import column_of, foreign_key, is_plain_column
 from .comparisons import compared
-from .errors import InvalidLookupError
+from .errors import InvalidLookupError, check_no_text
 from .kept import kept_by
 from .lookups import Lookup, key_lookup, lookup_of
 from .operators import EXACT, IN, IS_NULL, NOT_IN, Operator, Takes
@@ -78,8 +78,7 @@ def condition_from(
     model: type[Any], mapping: Mapping[str, Any], allow: Collection[str]
 ) -> ColumnElement[bool]:
     """Return the condition that untrusted lookups hold; see `Query.filter_from`."""
-    if isinstance(allow, str):
-        raise TypeError("filter_from(allow=...) takes a set of lookups; in text, parts match, too.")
+    check_no_text(allow, "filter_from(allow=)")
     lookups: dict[str, Any] = {}
     for key in mapping:
         if not isinstance(key, str) or key not in allow:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ColumnElement, Select, delete, select, update
+from sqlalchemy import Column, ColumnElement, Select, delete, update
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql.visitors import iterate
 
-from .attributes import foreign_key, key_names, key_of
+from .attributes import foreign_key
 from .errors import ProtectedAttributeError, UnknownAttributeError, did_you_mean
 from .lookups import lookup_of
 from .operators import IS_NULL
+from .rows import is_among
 
 if TYPE_CHECKING:
     from .query import Query
@@ -134,10 +135,7 @@ def _criteria(query: Query[Any], mapper: Mapper[Any]) -> list[ColumnElement[bool
     mysql = query.dialect_name in ("mysql", "mariadb")
     if is_one_table and not (mysql and where is not None and _has_subquery(where)):
         return [] if where is None else [where]
-    keys = [getattr(mapper.class_, name) for name in key_names(mapper)]
-    found = query.with_only_columns(*keys, maintain_column_froms=True).order_by(None).subquery()
-    # A subquery in a subquery: MySQL can't read the table it writes, unless from a derived one.
-    return [key_of(mapper.class_, mapper).in_(select(*found.columns))]
+    return [is_among(query)]
 
 
 def _has_subquery(where: ColumnElement[bool]) -> bool:

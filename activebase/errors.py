@@ -267,6 +267,18 @@ class StrayCommitWarning(UserWarning):
 models: WeakSet[type] = WeakSet()
 
 
+def check_no_text(names: object, what: str) -> None:
+    """Raise TypeError for a text in place of a collection of names: letters are none.
+
+    Args:
+        what: the option that takes them, for the message.
+    """
+    if isinstance(names, str):
+        raise TypeError(
+            f"{what} takes a collection of names, as [{names!r}]; got the text {names!r}."
+        )
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest known name, or an empty string."""
     from difflib import get_close_matches  # only who errs waits for it

@@ -29,7 +29,7 @@ from sqlalchemy.sql.operators import asc_op, desc_op, nulls_first_op, nulls_last
 from sqlalchemy.sql.visitors import iterate
 
 from . import cursors
-from .attributes import key_names
+from .attributes import keys_of
 from .dialects import is_mysql
 from .segments import Segment, Term, Ways, segments_after, segments_of_all
 from .stored import stored_as
@@ -322,7 +322,7 @@ class _Maker:
 
 
 def _key_columns(entity: Any) -> list[ColumnElement[Any]]:
-    return [getattr(entity, name).expression for name in key_names(inspect(entity).mapper)]
+    return [key.expression for key in keys_of(entity, inspect(entity).mapper)]
 
 
 def _place(parts: Sequence[_Part], element: ColumnElement[Any]) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy import Boolean, LargeBinary, Select, String, inspect, tuple_
 from sqlalchemy.orm import CompositeProperty, Mapper
 from sqlalchemy.types import NullType, TypeEngine
 
-from .attributes import PK, Path, attributes_at, column_of, composite_of, key_names, parts_of, walk
+from .attributes import PK, Path, attributes_at, column_of, composite_of, keys_of, parts_of, walk
 from .errors import InvalidLookupError, did_you_mean
 from .functions import DATE_PARTS, date_part
 from .kept import kept_by
@@ -185,7 +185,7 @@ def _selecting_key(statement: Select[Any]) -> Any:
     if entity is None or first["expr"] is not entity:
         return statement
     mapper: Mapper[Any] = inspect(entity).mapper
-    return statement.with_only_columns(*(getattr(entity, name) for name in key_names(mapper)))
+    return statement.with_only_columns(*keys_of(entity, mapper))
 
 
 # -- reading keys ----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, inspect, nulls_first, nulls_last
+from sqlalchemy import ColumnElement, TextClause, inspect, nulls_first, nulls_last
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.orm.interfaces import LoaderOption
 from sqlalchemy.sql.operators import asc_op, desc_op, nulls_first_op, nulls_last_op
@@ -54,7 +54,12 @@ def named_columns(query: Q, name: str, *, apart: bool = False) -> tuple[Q, list[
 
 
 def reversed_term(term: Any) -> Any:
-    """Return a term of ORDER BY that sorts the other way round."""
+    """Return a term of ORDER BY that sorts the other way round. Raises: TypeError for a text."""
+    if isinstance(term, TextClause):
+        raise TypeError(
+            f"last() turns the order round, and can't turn the text {str(term)!r}. Order by "
+            "columns, or by names."
+        )
     modifier = getattr(term, "modifier", None)
     if modifier in _OTHER_NULLS:
         return _OTHER_NULLS[modifier](reversed_term(term.element))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .attributes import key_names
+from .attributes import keys_of
 from .errors import InvalidLookupError
 from .keysets import keyset_of
 from .query import MOST_PER_PAGE, PER_PAGE
@@ -228,8 +228,7 @@ def _fetched(query: Query[T], statement: Query[T]) -> tuple[list[T], int]:
 
 
 def _ordered_by_key(query: Query[T]) -> Query[T]:
-    model, mapper = query.entity()
-    return query.order_by(*(getattr(model, name) for name in key_names(mapper)))
+    return query.order_by(*keys_of(*query.entity()))
 
 
 # -- by position -----------------------------------------------------------------------------

@@ -27,18 +27,19 @@ from sqlalchemy import (
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Mapper, QueryableAttribute, Session, raiseload, scoped_session
 
-from .errors import InvalidLookupError, NotFoundError
+from .errors import NotFoundError
 from .kept import kept_by
 from .later import Later
 from .session import session as global_session
 from .shape import ShapedSelect, each_once, wants_unique
 
 if TYPE_CHECKING:
-    from . import attributes, conditions, dml, ordering, pagination, prepared
+    from . import attributes, conditions, dml, ordering, pagination, prepared, rows
     from .pagination import CursorPage, Page
 else:
     attributes, conditions, dml = Later("attributes"), Later("conditions"), Later("dml")
     ordering, pagination, prepared = Later("ordering"), Later("pagination"), Later("prepared")
+    rows = Later("rows")
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -245,7 +246,7 @@ class Query(ShapedSelect, Generic[T]):
         """
         if self.sliced:
             raise TypeError("last() turns the order round, which LIMIT and OFFSET do not bear.")
-        ordered = self if self.ordering else self.order_by(*self._keys())
+        ordered = self if self.ordering else self.order_by(*attributes.keys_of(*self.entity()))
         return ordered._ordered_by(*map(ordering.reversed_term, ordered.ordering)).first()
 
     def _ordered_by(self, *terms: Any) -> Self:
@@ -325,14 +326,7 @@ class Query(ShapedSelect, Generic[T]):
             InvalidLookupError: an unknown name.
         Source: Django's `values`.
         """
-        wanted = names or tuple(found.key for found in self.entity()[1].column_attrs)
-        query, columns = self, list[Any]()
-        for name in wanted:
-            query, found = query._columns(name)
-            columns.append(found)
-        keys = [name if isinstance(name, str) else name.key for name in wanted]
-        rows = query.run(query._selecting(*columns))
-        return [dict(zip(keys, row, strict=True)) for row in rows]
+        return rows.values(self, names)
 
     @overload
     def pluck(self, column: str) -> list[Any]: ...
@@ -345,9 +339,7 @@ class Query(ShapedSelect, Generic[T]):
         Raises:
             InvalidLookupError: an unknown name.
         """
-        query, found = self._columns(column)
-        result = query.run(query._selecting(found))
-        return list(result.scalars())
+        return rows.pluck(self, column)
 
     def aggregate(self, **expressions: ColumnElement[Any]) -> dict[str, Any]:
         """Return aggregates over the rows: ``aggregate(total=func.sum(Order.amount))``.
@@ -356,50 +348,21 @@ class Query(ShapedSelect, Generic[T]):
 
         Effect: SELECT.
         Raises:
-            TypeError: the query is grouped: select the aggregates with `with_only_columns()`.
+            TypeError: the query is grouped: select the aggregates with `with_only_columns()`; it
+                selects columns with DISTINCT; or what is given is no expression.
         Source: Django's `aggregate`.
         """
-        if self.grouped:
-            raise TypeError(
-                "aggregate() is over all rows, and this query has GROUP BY. For one row a group "
-                "write query.with_only_columns(column, func.sum(...)).all()."
-            )
-        query: Query[Any] = self._among_its_own_rows() if self.narrowed else self.order_by(None)
-        labelled = [found.label(name) for name, found in expressions.items()]
-        return dict(query.run(query._selecting(*labelled)).mappings().one())
+        return rows.aggregate(self, expressions)
 
     def count(self) -> int:
         """Return the number of rows; LIMIT, OFFSET and DISTINCT count. Effect: SELECT."""
         # No order, which costs; but the first ten of an order are other rows than any ten.
-        rows = (self if self.sliced else self.order_by(None)).subquery()
-        return int(self.run(select(func.count()).select_from(rows)).scalar() or 0)
+        counted = (self if self.sliced else self.order_by(None)).subquery()
+        return int(self.run(select(func.count()).select_from(counted)).scalar() or 0)
 
     def any(self) -> bool:
         """Tell whether there is a row. Effect: SELECT EXISTS."""
         return bool(self.run(select(self.order_by(None).exists())).scalar())
-
-    def _columns(self, name: Any) -> tuple[Self, Any]:
-        if not isinstance(name, str):
-            return self, name
-        query, columns = ordering.named_columns(self, name)
-        if len(columns) > 1:
-            raise InvalidLookupError(f"{name} is a key of several columns: name them one by one.")
-        return query, columns[0]
-
-    def _selecting(self, *columns: Any) -> Query[Any]:
-        return self.with_only_columns(*columns, maintain_column_froms=True)
-
-    def _among_its_own_rows(self) -> Query[Any]:
-        model, mapper = self.entity()
-        # An order that decides nothing would have to be selected as well, next to DISTINCT.
-        query = self if self.sliced or self.distinct_on else self.order_by(None)
-        rows = query._selecting(*self._keys()).subquery()
-        among = attributes.key_of(model, mapper).in_(select(*rows.columns))
-        return Query.of(model).where(among).execution_options(**self.get_execution_options())
-
-    def _keys(self) -> list[Any]:
-        model, mapper = self.entity()
-        return [getattr(model, name) for name in attributes.key_names(mapper)]
 
     # -- writing ---------------------------------------------------------------------------
 

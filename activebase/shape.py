@@ -140,7 +140,12 @@ class ShapedSelect(Select[Any]):
     @property
     def narrowed(self) -> bool:
         """Whether its rows are others than those that its WHERE finds."""
-        return self.sliced or "distinct" in self._marks
+        return self.sliced or self.is_distinct
+
+    @property
+    def is_distinct(self) -> bool:
+        """Whether it has DISTINCT."""
+        return "distinct" in self._marks
 
     @property
     def distinct_on(self) -> bool:

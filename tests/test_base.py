@@ -206,6 +206,20 @@ def test_refuses_a_mapping_without_only_and_only_without_a_mapping(
         assert ada.name == "ada"
 
 
+def test_takes_no_text_for_a_list_of_names(engine: Engine) -> None:
+    with unit_of_work():
+        ada = Member(name="ada").save()
+        for ask in (
+            lambda: ada.update({"name": "bob"}, only="name"),
+            lambda: ada.to_dict(only="name"),
+            lambda: ada.to_dict(exclude="name"),
+            lambda: ada.to_dict(include="name"),
+        ):
+            with pytest.raises(TypeError, match=r"takes a collection of names, as \['name'\]"):
+                ask()
+        assert ada.name == "ada"
+
+
 # When it fails
 
 

@@ -434,7 +434,7 @@ def test_knows_a_partial_index(warehouse: Database) -> None:
         ),
         ({"on_conflict": "update", "conflict_columns": []}, ValueError, "is empty"),
         ({"on_conflict": "update", "update_columns": []}, ValueError, "is empty"),
-        ({"on_conflict": "update", "conflict_columns": "name"}, TypeError, "a list of names"),
+        ({"on_conflict": "update", "conflict_columns": "name"}, TypeError, "a collection of names"),
         ({"on_conflict": "update", "update_columns": ["shelf"]}, ValueError, "does not give"),
     ],
 )

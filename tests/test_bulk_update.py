@@ -403,7 +403,7 @@ def test_updates_records_of_subclasses_in_one_table(warehouse: Database) -> None
     ("fields", "error", "message"),
     [
         ([], ValueError, "fields is empty"),
-        ("note", TypeError, "a list of names"),
+        ("note", TypeError, "a collection of names"),
         (["nte"], UnknownAttributeError, r"Item\.nte .*Did you mean 'note'"),
         (["doubled"], UnknownAttributeError, r"Item\.doubled is no column"),
         (["parts"], UnknownAttributeError, r"Item\.parts is a relation"),

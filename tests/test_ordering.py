@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import InvalidRequestError
 
 from activebase import InvalidLookupError, Query, session, unit_of_work
@@ -178,6 +178,12 @@ def test_gives_the_last_record(tree: None, statements: Statements) -> None:
         for sliced in (Node.query.limit(2), Node.query.offset(1), Node.query.slice(0, 2)):
             with pytest.raises(TypeError, match="LIMIT"):
                 sliced.last()
+
+
+def test_can_not_turn_a_text_round(engine: Engine) -> None:
+    for term in (text("name DESC"), text("name")):
+        with pytest.raises(TypeError, match="the text 'name"):
+            Node.query.order_by(term).last()
 
 
 def test_is_the_last_of_all_with_nulls(tree: None, database: Database) -> None:

@@ -212,6 +212,17 @@ def test_aggregates_over_the_rows_that_the_query_has(tree: None) -> None:
         assert float(Decimal(average)) == pytest.approx(5 / 3, abs=0.001)
         with pytest.raises(TypeError, match="GROUP BY"):
             Node.query.group_by(Node.rank).aggregate(n=number)
+        ranks = Node.query.with_only_columns(Node.rank).order_by("name")
+        assert over(ranks.limit(2)) == (3, 2)
+        for distinct in (ranks.distinct(), ranks.limit(2).distinct()):
+            with pytest.raises(TypeError, match="DISTINCT"):
+                over(distinct)
+
+
+@pytest.mark.parametrize("wrong", ["name", None, 3, Node, func.count])
+def test_refuses_to_aggregate_what_is_no_expression(engine: Engine, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"aggregate\(n=\) takes an expression"):
+        Node.query.aggregate(n=wrong)
 
 
 def test_counts_what_it_would_give(tree: None) -> None:

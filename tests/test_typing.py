@@ -28,7 +28,16 @@ OF_THE_LIBRARY = {
     "inherit_cache",
     "items",
 }
-OF_THE_LIBRARY |= {"joined", "limited", "narrowed", "of", "ordering", "run", "sliced"}
+OF_THE_LIBRARY |= {
+    "is_distinct",
+    "joined",
+    "limited",
+    "narrowed",
+    "of",
+    "ordering",
+    "run",
+    "sliced",
+}
 
 IN_A_UNIT = (bulk, errors, lookups, mixed, queries, records)
 SAMPLES = Path(__file__).with_name("typing")

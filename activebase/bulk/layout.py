@@ -10,7 +10,12 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeEngine
 
 from activebase.attributes import foreign_key, key_names
-from activebase.errors import ProtectedAttributeError, UnknownAttributeError, did_you_mean
+from activebase.errors import (
+    ProtectedAttributeError,
+    UnknownAttributeError,
+    check_no_text,
+    did_you_mean,
+)
 from activebase.kept import kept_by
 
 #: A default of Python's: takes SQLAlchemy's execution context, or what stands for it.
@@ -83,8 +88,7 @@ class Layout:
             UnknownAttributeError
             TypeError: a text in place of a list.
         """
-        if isinstance(names, str):
-            raise TypeError(f"{what} takes a list of names, got the text {names!r}.")
+        check_no_text(names, what)
         found: list[Column[Any]] = []
         for name in names:
             if name in self.relations:

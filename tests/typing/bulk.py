@@ -34,6 +34,11 @@ def giving_records_back() -> None:
     assert_type(User.bulk_create([User(name="b")], returning=True), list[User])
 
 
+def giving_either_back(records_back: bool) -> None:
+    written = User.bulk_create([{"name": "a"}], returning=records_back)
+    assert_type(written, int | list[User])
+
+
 def updating() -> None:
     user = User.create(name="x")
     user.age = 3
