@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -30,6 +31,9 @@ else:
 
 #: Where a session's journal stands, in `Session.info` and in `Connection.info`.
 JOURNAL = "activebase.journal"
+
+#: What gives a connection back what a unit has changed, in `Connection.info`.
+_BEFORE = "activebase.before"
 
 #: Seconds after which a pooled connection to a server is replaced.
 POOL_RECYCLE = 1800
@@ -125,7 +129,7 @@ def instrument(engine: Engine, *, pragmas: Mapping[str, str | int | None] | None
     event.listen(engine, "handle_error", _on_error, retval=True)
     _guard_commits(engine.dialect)
     if not isinstance(engine.pool, StaticPool):  # which shares its connection
-        event.listen(engine, "checkin", _forget_journal)
+        event.listen(engine, "checkin", _checked_in)
     if is_sqlite:
         engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: _CheckedInteger}
         set_up = _SetUpSQLite(SQLITE_PRAGMAS | dict(pragmas or {}), weakref.ref(engine), guard)
@@ -320,8 +324,26 @@ def _undoes_savepoint(context: ExceptionContext) -> bool:
     return str(context.statement or "").startswith("ROLLBACK TO SAVEPOINT")
 
 
-def _forget_journal(raw: Any, record: ConnectionPoolEntry) -> None:
+def begin_read_only(conn: Connection) -> bool:
+    """Have the transaction that the driver is about to begin be READ ONLY, without a statement.
+
+    Returns: False where that takes one: the driver can't, or has begun already.
+    """
+    dialect, raw = conn.dialect, conn.connection.dbapi_connection
+    is_returned = not isinstance(conn.engine.pool, StaticPool)
+    if dialect.driver not in ("psycopg", "psycopg2") or not is_returned or is_in_transaction(conn):
+        return False
+    of_postgresql: Any = dialect
+    conn.info[_BEFORE] = partial(of_postgresql.set_readonly, raw, of_postgresql.get_readonly(raw))
+    of_postgresql.set_readonly(raw, True)
+    return True
+
+
+def _checked_in(raw: Any, record: ConnectionPoolEntry) -> None:
     record.info.pop(JOURNAL, None)
+    be_as_before = record.info.pop(_BEFORE, None)
+    if be_as_before is not None and raw is not None:  # a connection that was not thrown away
+        be_as_before()
 
 
 # -- SQLite ----------------------------------------------------------------------------------

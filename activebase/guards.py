@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from .changes import count_others
 from .dialects import is_mysql
-from .engines import JOURNAL, has_ended, instrument, is_autocommit
+from .engines import JOURNAL, begin_read_only, has_ended, instrument, is_autocommit
 from .errors import NestedUnitError, UnitOfWorkError
-from .journal import Journal, journal_of
+from .journal import READ_ONLY, Journal, journal_of
 from .session import ActiveSession
 
 
@@ -35,6 +35,8 @@ def _connected(session: Session, transaction: SessionTransaction, conn: Connecti
     setup = journal.setup_of(conn.dialect)
     if is_borrowed and is_mysql(conn.dialect) and not has_ended(conn):
         setup.pop()  # BEGIN, which would commit what the connection's owner has begun
+    if setup == [READ_ONLY] and not is_borrowed and begin_read_only(conn):
+        setup = []
     for statement in setup:
         conn.exec_driver_sql(statement)
     journal.connected(conn, transaction, is_borrowed=is_borrowed)

@@ -46,6 +46,9 @@ log = logging.getLogger("activebase")
 Callback = Callable[[], object]
 
 
+#: What sets up a server's transaction that is read-only and nothing else.
+READ_ONLY = "SET TRANSACTION READ ONLY"
+
 _SNAPSHOTS = ("REPEATABLE READ", "SERIALIZABLE")
 
 
