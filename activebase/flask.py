@@ -178,7 +178,9 @@ class _Boundary:
         500, and we for a commit that failed: then the unit has ended.
         """
         response = self._process_response(response)
-        unit = _unit_of_request()
+        marks = vars(_context())
+        scope = marks.get(_SCOPE)
+        unit = scope if isinstance(scope, UnitOfWork) else None
         if unit is not None and unit.state == "open":
             if self._commit_if(response):
                 try:
@@ -191,7 +193,7 @@ class _Boundary:
                 unit.rollback()
         if unit is not None:
             _watch_body(response, unit)
-        if timing := vars(_context()).pop(_TIMING, None):
+        if timing := marks.pop(_TIMING, None):
             outcome = "manual" if unit is None else unit.state
             timing.tell(response, _request_name(), outcome, log=self._app.logger)
         return response

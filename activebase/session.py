@@ -196,6 +196,8 @@ class GlobalRegistry(SessionRegistry):
                 del self._followed[registry]
 
     def target(self) -> SessionRegistry:
+        if not self._followed:
+            return self  # the one database of most processes
         scope = self.innermost()
         if scope is not None:
             return scope.registry
