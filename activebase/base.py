@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, overload
 
-from sqlalchemy import ColumnElement, MetaData
+from sqlalchemy import ColumnElement, MetaData, event
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -70,8 +70,6 @@ class MyBase:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         models.add(cls)
-        for base in cls.__mro__[1:]:
-            forget_found(base)  # its queries may read the tables of subclasses, too
         if isinstance(own := vars(cls).get("session"), scoped_session):
             registry_of(own)  # so that its sessions are guarded before the first boundary, too
 
@@ -416,6 +414,11 @@ class MyBase:
         keys = [state.mapper.get_property_by_column(c).key for c in state.mapper.primary_key]
         pairs = " ".join(f"{k}={v!r}" for k, v in zip(keys, state.identity, strict=True))
         return f"<{name} {pairs}>"
+
+
+@event.listens_for(MyBase, "attribute_instrument", propagate=True)
+def _has_new_attribute(cls: type[MyBase], key: str, attribute: object) -> None:
+    forget_found(cls)
 
 
 class MyModel(MyBase, DeclarativeBase):

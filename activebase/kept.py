@@ -17,10 +17,14 @@ def kept_by(model: type[Any], what: str) -> dict[Any, Any]:
 
 
 def forget_found(model: type[Any]) -> None:
-    """Find everything out anew: the model has got a subclass, or is about to change otherwise."""
-    found = model.__dict__.get(_FOUND_OUT)
-    if found is not None:
-        found.clear()
+    """Find everything out anew: the model has a new attribute, its first ones included.
+
+    For its base classes too, whose queries may read the tables of subclasses.
+    """
+    for each in model.__mro__:
+        found = each.__dict__.get(_FOUND_OUT)
+        if found is not None:
+            found.clear()
 
 
 def _kept_by_now(model: type[Any]) -> dict[str, dict[Any, Any]]:
