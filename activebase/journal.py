@@ -21,19 +21,16 @@ from sqlalchemy import Connection, Dialect
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm import Session, SessionTransaction
 
+from . import refusals
 from .dialects import is_mysql
 from .engines import JOURNAL, has_ended, has_snapshot, is_aborted, is_in_transaction
 from .errors import (
     DeadlockDetected,
     DriverError,
-    LostWritesError,
-    NestedUnitError,
-    ReadOnlyError,
     SerializationFailure,
     StrayCommitError,
     StrayCommitWarning,
     UnitOfWorkError,
-    WriteAfterCommitError,
 )
 from .scopes import stray_commits_here
 from .statements import Kind
@@ -116,15 +113,9 @@ class Journal:
         """Raise because nothing may be written now: not `takes_writes`."""
         unit = self.unit
         if unit is not None and unit.state != "open":
-            raise WriteAfterCommitError(
-                f"A write after {unit.name} has ended ({unit.state}): nothing would ever commit "
-                "it. Write before the unit ends, or open one here: `with unit_of_work():`."
-            )
+            raise refusals.write_after_end(unit.name, unit.state)
         if unit is not None and unit.read_only:
-            raise ReadOnlyError(
-                f"A write inside {unit.name}, which is read-only. Move it out, or open the unit "
-                "without read_only."
-            )
+            raise refusals.write_in_read_only(unit.name)
         raise self.lost_error()
 
     def lost_error(self) -> UnitOfWorkError:
@@ -154,12 +145,7 @@ class Journal:
         if not self.takes_writes:
             self.check_write()
         if self.is_open and self.unit is not None:
-            raise StrayCommitError(
-                f"A statement that commits by itself inside {self.unit.name}: MySQL and MariaDB "
-                "commit what is open before CREATE, ALTER, DROP, TRUNCATE, LOCK TABLES and the "
-                "like, and can't undo them. Run it outside of units, on a connection of its own: "
-                "`with engine.begin() as connection:`."
-            )
+            raise refusals.commit_by_itself(self.unit.name)
         for level in self.levels:
             level.writes = 0  # committed with it
 
@@ -199,7 +185,7 @@ class Journal:
         """Raise if the innermost savepoint holds half of what it should."""
         level = self.levels[-1]
         if level.error is not None and level.writes:
-            raise lost_writes(level.writes, "the savepoint", level.error)
+            raise refusals.lost_writes(level.writes, "the savepoint", level.error)
 
     def before_commit(self) -> None:
         """Refuse COMMIT to anyone but the boundary; it is about to be sent."""
@@ -220,11 +206,7 @@ class Journal:
 
     def _stray(self, what: str) -> StrayCommitError:
         assert self.unit is not None
-        return StrayCommitError(
-            f"{what} inside {self.unit.name}: only the boundary commits, once, at its end. Remove "
-            "the commit; `with unit_of_work(independent=True):` is for what must be kept whatever "
-            "happens, `with allow_commit():` for code that can't be changed."
-        )
+        return refusals.stray_commit(what, self.unit.name)
 
     def begin_of_sqlite(self, conn: Connection) -> str:
         """Return how to begin: a unit that may write takes the lock at once."""
@@ -233,7 +215,7 @@ class Journal:
             return "BEGIN"
         holder = self.unit.lock_holder(conn)
         if holder is not None:
-            raise waits_for_itself(self.unit.name, holder)
+            raise refusals.waits_for_itself(self.unit.name, holder)
         return "BEGIN IMMEDIATE"
 
     def holds_sqlite_lock(self, conn: Connection | None = None) -> bool:
@@ -320,9 +302,9 @@ class Journal:
         if self.unit is not None and self.is_open and self.lost is None:
             cause = cause or sys.exc_info()[1]
             if writes:
-                self.lost = lost_writes(writes, self.unit.name, cause)
+                self.lost = refusals.lost_writes(writes, self.unit.name, cause)
             elif failed and self.held:
-                self.lost = lost_writes(0, self.unit.name, cause)
+                self.lost = refusals.lost_writes(0, self.unit.name, cause)
         for level in self.levels:
             level.writes = 0
         self.written.clear()
@@ -336,7 +318,7 @@ class Journal:
         """
         if conn is not None and conn not in self.written:
             return
-        self.transaction_ended(_ElsewhereError("the driver reports no open transaction"))
+        self.transaction_ended(refusals.EndedElsewhere("the driver reports no open transaction"))
         if self.is_open and self.lost is not None:
             raise self.lost_error()
 
@@ -377,7 +359,7 @@ class Journal:
             around.callbacks += level.callbacks
         elif self.is_open and self.lost is None and _is_swallowed(level):
             # Unless it was rolled back by intent, as `rolled_back_by_intent()` will hear.
-            self.lost = lost_writes(level.writes, "a savepoint", level.error)
+            self.lost = refusals.lost_writes(level.writes, "a savepoint", level.error)
             self._accused = transaction
 
     def rolled_back_by_intent(self, transaction: SessionTransaction) -> None:
@@ -432,27 +414,6 @@ class Journal:
             raise failure
 
 
-class _ElsewhereError(Exception):
-    """The cause of lost writes where no one has raised anything."""
-
-
-def lost_writes(writes: int, where: str, cause: BaseException | None) -> LostWritesError:
-    """Return the error for writes (0: locks and a snapshot) of ``where`` that were undone."""
-    count = "1 write" if writes == 1 else f"{writes} writes"
-    if not writes:
-        count = "Row locks, settings or the snapshot"
-    if isinstance(cause, _ElsewhereError):
-        why = "behind the session, through a raw cursor or by the server"
-    else:
-        why = f"after {type(cause).__name__}" if cause else "by session.rollback() or close()"
-    error = LostWritesError(
-        f"{count} of {where} had succeeded and were undone {why}, so it can't be committed: half "
-        "of it is missing. Let the error pass, or put what may fail into `with atomic():`."
-    )
-    error.__cause__ = cause
-    return error
-
-
 def _is_swallowed(level: Level) -> bool:
     """Tell whether a savepoint's writes are undone while no exception tells anyone."""
     was_told = sys.exc_info()[1] is not level.handling
@@ -470,15 +431,6 @@ def _line_of_caller() -> tuple[str, int]:
         ):
             return frame.f_code.co_filename, frame.f_lineno
     return __file__, 0
-
-
-def waits_for_itself(name: str, holder: str) -> NestedUnitError:
-    """Return the error for a unit that SQLite, with its one writer, would never let begin."""
-    return NestedUnitError(
-        f"{name} would wait for {holder}: that holds the write lock of this SQLite database until "
-        "it ends. Open it before or after that one, join it (`with unit_of_work():`), or use a "
-        "database with row locks."
-    )
 
 
 def _ends_transaction(context: ExceptionContext, error: BaseException) -> bool:

@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session, scoped_session
 
 from .changes import has_changes
 from .errors import NestedUnitError, TransientError, UnitOfWorkError
-from .journal import Callback, Journal, journal_of, lost_writes, waits_for_itself
+from .journal import Callback, Journal, journal_of
+from .refusals import lost_writes, waits_for_itself
 from .session import registry_of
 from .unit import UnitOfWork, checked_isolation_level, current_unit
 
