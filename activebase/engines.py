@@ -334,8 +334,12 @@ def begin_read_only(conn: Connection) -> bool:
     if dialect.driver not in ("psycopg", "psycopg2") or not is_returned or is_in_transaction(conn):
         return False
     of_postgresql: Any = dialect
-    conn.info[_BEFORE] = partial(of_postgresql.set_readonly, raw, of_postgresql.get_readonly(raw))
-    of_postgresql.set_readonly(raw, True)
+    before = of_postgresql.get_readonly(raw)
+    if (
+        not before
+    ):  # else it was asked for by the option postgresql_readonly, which is reset with it
+        conn.info[_BEFORE] = partial(of_postgresql.set_readonly, raw, before)
+        of_postgresql.set_readonly(raw, True)
     return True
 
 

@@ -395,7 +395,10 @@ class Query(ShapedSelect, Generic[T]):
 
     def run(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Any:
         """Execute a statement of this query in the model's session; returns SQLAlchemy's result."""
-        options = self.get_execution_options()  # one made from this query has none of its own
+        # What is made from this query has none of its own.
+        options = self.get_execution_options()
+        if self.criteria and getattr(statement, "criteria", None) != self.criteria:
+            statement = statement.options(*self.criteria)
         return self._session().execute(statement, parameters, execution_options=options)
 
     @property

@@ -47,8 +47,7 @@ def aggregate(query: Query[Any], expressions: Mapping[str, Any]) -> dict[str, An
     over = query.order_by(None)
     if query.narrowed:
         over = Query.of(query.entity()[0]).where(is_among(query))
-        over = over.execution_options(**query.get_execution_options())
-    return dict(over.run(_selecting(over, labelled)).mappings().one())
+    return dict(query.run(_selecting(over, labelled)).mappings().one())
 
 
 def _column(query: Query[Any], name: Any) -> tuple[Query[Any], Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast, overload
 
 from sqlalchemy import Select, SQLColumnExpression
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import LoaderCriteriaOption, Mapper
 
 from .kept import kept_by
 
@@ -35,6 +35,8 @@ class ShapedSelect(Select[Any]):
     _marks: frozenset[str] = frozenset()
     #: The terms of ORDER BY.
     ordering: tuple[Any, ...] = ()
+    #: Those of `with_loader_criteria()`, which a subquery leaves to the statement around it.
+    criteria: tuple[LoaderCriteriaOption, ...] = ()
 
     _memory: _Memory | None = None
 
@@ -112,7 +114,10 @@ class ShapedSelect(Select[Any]):
 
     def options(self, *options: Any) -> Self:
         """See `Select.options`."""
-        return super().options(*options)._mark("options", True)
+        query = super().options(*options)._mark("options", True)
+        criteria = [each for each in options if isinstance(each, LoaderCriteriaOption)]
+        query.criteria = (*self.criteria, *criteria)
+        return query
 
     def _mark(self, mark: str, value: object) -> Self:
         # On the copy that the method has just made.

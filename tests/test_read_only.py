@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, insert, make_url, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
 from activebase import ReadOnlyError, configure, read_only, session, unit_of_work
@@ -79,6 +79,14 @@ def test_is_as_it_was_for_who_has_asked_for_a_read_only_connection(only_engine: 
         assert is_read_only()
     with Session(asked) as other:
         assert other.scalar(text(SHOW)) == "on"
+    scoped = scoped_session(sessionmaker(asked))
+    with read_only(session=scoped):
+        assert scoped.scalar(text(SHOW)) == "on"
+    with read_only():
+        session.connection(execution_options={"postgresql_readonly": True})
+        assert is_read_only()
+    with unit_of_work():
+        assert not is_read_only()
 
 
 def test_forgets_a_connection_that_was_lost(only_engine: Engine, database: Database) -> None:
