@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from inspect import Parameter, getattr_static, signature
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import inspect
-from sqlalchemy.orm import InstanceState, Mapper, RelationshipProperty
-from sqlalchemy.orm.attributes import InstrumentedAttribute, instance_state, set_committed_value
+from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm.attributes import InstrumentedAttribute
 
 from .errors import ProtectedAttributeError, UnknownAttributeError, did_you_mean
 from .kept import kept_by
-
-
-def state_of(record: Any) -> InstanceState[Any]:
-    """Return SQLAlchemy's state of a record."""
-    state: InstanceState[Any] = instance_state(record)
-    return state
+from .snapshot import Snapshot, state_of
 
 
 def _settable(cls: type) -> Collection[str]:
@@ -90,22 +84,33 @@ def assign(record: Any, values: Mapping[str, Any]) -> None:
     SQLAlchemy notes of a change that is none, and forgets at the flush, is half of the cost.
     """
     state = state_of(record)
-    columns, present, was_modified = _columns(type(record)), state.dict, state.modified
-    undo: list[Callable[[], None]] = []
+    columns, present, session = _columns(type(record)), state.dict, state.session
+    before: Snapshot | None = None
+    autoflush = session is not None and session.autoflush
+    if session is not None:
+        session.autoflush = False  # what is half set must not be sent
     try:
         for name, value in values.items():
-            column = columns.get(name) if name in present else None
-            if column is not None and _is_same(present[name], value) and not column.dispatch.set:
+            column = columns.get(name)
+            if (
+                column is not None
+                and name in present
+                and _is_same(present[name], value)
+                and not column.dispatch.set
+            ):
                 continue
-            if column is None or was_modified:
-                undo.append(_putting_back(record, name))
-            else:
-                undo.append(functools.partial(set_committed_value, record, name, present[name]))
+            if before is None:
+                before = Snapshot(record)
+            if column is None:
+                before.keep(name, value)
             setattr(record, name, value)
     except BaseException:
-        for put_back in reversed(undo):
-            put_back()
+        if before is not None:
+            before.put_back()
         raise
+    finally:
+        if session is not None:
+            session.autoflush = autoflush
 
 
 def _is_same(old: Any, new: Any) -> bool:
@@ -120,44 +125,6 @@ def _columns(cls: type) -> dict[str, InstrumentedAttribute[Any]]:
         found = {prop.key: getattr(cls, prop.key) for prop in mapper.column_attrs}
         kept |= {n: each for n, each in found.items() if isinstance(each, InstrumentedAttribute)}
     return kept
-
-
-def _putting_back(record: Any, name: str) -> Callable[[], None]:
-    """Return a function that gives the attribute its present value again."""
-    state = state_of(record)
-    prop = state.mapper.attrs.get(name)
-    if prop is None:
-        return functools.partial(setattr, record, name, getattr(record, name))
-    if name not in state.dict:
-        return functools.partial(_unset, record, name)
-    old = state.dict[name]
-    if isinstance(prop, RelationshipProperty):
-        waiting = set(state.session.new) if state.session is not None else set()
-        return functools.partial(_relate, record, name, list(old) if prop.uselist else old, waiting)
-    if state.attrs[name].history.has_changes():
-        return functools.partial(setattr, record, name, old)
-    # Not setattr: a validator may refuse what the database holds.
-    return functools.partial(set_committed_value, record, name, old)
-
-
-def _relate(record: Any, name: str, old: Any, waiting: Collection[object]) -> None:
-    """Set a relation again; records that came into the session with the other value go out."""
-    setattr(record, name, old)
-    session = state_of(record).session
-    if session is not None:
-        for new in session.new:
-            if new not in waiting:
-                session.expunge(new)
-
-
-def _unset(record: Any, name: str) -> None:
-    state = state_of(record)
-    if name not in state.dict:
-        return
-    if state.persistent and state.session is not None:
-        state.session.expire(record, [name])
-    else:
-        delattr(record, name)
 
 
 def has_related(record: Any) -> bool:

@@ -21,7 +21,6 @@ from .assignment import (
     has_related,
     is_collection,
     of_one_version,
-    state_of,
     unknown_attribute,
 )
 from .errors import NotFoundError, check_no_text, models
@@ -30,6 +29,7 @@ from .later import Later
 from .query import QueryProperty
 from .session import flush_for, registry_of
 from .session import session as global_session
+from .snapshot import state_of
 
 if TYPE_CHECKING:
     from . import bulk, conditions, prepared
@@ -173,10 +173,12 @@ class MyBase:
             check_no_text(only, "update(only=)")
             values = {name: data[name] for name in only if name in data} | values
         check_names(type(self), values)
+        session, state = _session_of(type(self)), state_of(self)
+        if state.session is not session and (state.key or state.session):
+            session.add(self)  # it may be another session's, or have a twin here: that is refused
         assign(self, values)
         if type(self).save is not MyBase.save:
             return self.save()  # the model's own
-        session = _session_of(type(self))
         if self not in session or self in session.deleted or has_related(self):
             session.add(self)
         flush_for(session, self)
