@@ -174,12 +174,13 @@ class MyBase:
             values = {name: data[name] for name in only if name in data} | values
         check_names(type(self), values)
         session, state = _session_of(type(self)), state_of(self)
-        if state.session is not session and (state.key or state.session):
+        is_here = state.session is session
+        if not is_here and (state.key or state.session):
             session.add(self)  # it may be another session's, or have a twin here: that is refused
         assign(self, values)
         if type(self).save is not MyBase.save:
             return self.save()  # the model's own
-        if self not in session or self in session.deleted or has_related(self):
+        if not is_here or self in session.deleted or has_related(self):
             session.add(self)
         flush_for(session, self)
         return self
