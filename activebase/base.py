@@ -26,7 +26,7 @@ from .assignment import (
 from .errors import NotFoundError, check_no_text, models
 from .kept import forget_found
 from .later import Later
-from .query import QueryProperty
+from .query import Query, QueryProperty
 from .session import flush_for, registry_of
 from .session import session as global_session
 from .snapshot import state_of
@@ -321,7 +321,7 @@ class MyBase:
         made = prepared.prepared(cls, tuple(lookups))
         parameters = made.parameters(lookups)
         if parameters is None:
-            return cls.query.filter(**lookups).first()
+            return Query.of(cls).filter(**lookups).first()
         record: Self | None = made.first(_session_of(cls), parameters)
         return record
 
@@ -442,7 +442,7 @@ def _session_of(cls: type[MyBase]) -> Session:
 
 
 def _wanted(cls: type[R], lookups: Mapping[str, Any], defaults: Mapping[str, Any]) -> Wanted[R]:
-    query = cls.query.filter(**lookups)
+    query = Query.of(cls).filter(**lookups)
     values = creation.plain_values(cls, lookups)
     check_names(cls, [*values, *defaults], also=constructor_names(cls))
     return creation.Wanted(cls, _session_of(cls), query, values=values, defaults=defaults)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     Column,
     ColumnElement,
     Dialect,
@@ -33,6 +34,7 @@ from .attributes import keys_of
 from .dialects import is_mysql
 from .segments import Segment, Term, Ways, segments_after, segments_of_all
 from .stored import stored_as
+from .values import plain_type
 
 if TYPE_CHECKING:
     from .query import Query
@@ -275,6 +277,7 @@ class _Maker:
     def _term(self, part: _Part, number: int) -> Term:
         element, name = part.element, f"keyset_{number}"
         _refuse_window_functions(element)
+        _refuse_json(element)
         # Of the model's own tables only: what is joined outwards is NULL where there is no row.
         is_own = isinstance(element, Column) and element.table in self.mapper.tables
         nullable = not is_own or bool(element.nullable)
@@ -337,6 +340,14 @@ def _is_same_column(one: ColumnElement[Any], other: ColumnElement[Any]) -> bool:
     if not isinstance(one, Column) or not isinstance(other, Column):
         return False
     return one.table is other.table and one.key == other.key
+
+
+def _refuse_json(element: ColumnElement[Any]) -> None:
+    if isinstance(plain_type(element.type), JSON):
+        raise TypeError(
+            f"{element} is JSON, whose null Python can't tell from NULL, so it has no positions. "
+            "Order by a value in it, as Model.data['name'].as_string()."
+        )
 
 
 def _refuse_window_functions(element: ColumnElement[Any]) -> None:

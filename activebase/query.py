@@ -212,7 +212,10 @@ class Query(ShapedSelect, Generic[T]):
         Args:
             pk: the value; a tuple, or a dict by attribute, for a composite key.
         Effect: none if the query is unfiltered and the session has the record, else SELECT.
+        Raises:
+            TypeError: the query has LIMIT or OFFSET, or the key has another number of values.
         """
+        self._check_whole("get() looks among all rows")
         model, mapper = self.entity()
         if self._is_all:
             return cast("T | None", prepared.record_by_key(self._session().registry(), model, pk))
@@ -244,10 +247,13 @@ class Query(ShapedSelect, Generic[T]):
         Raises:
             TypeError: the query has LIMIT or OFFSET.
         """
-        if self.sliced:
-            raise TypeError("last() turns the order round, which LIMIT and OFFSET do not bear.")
+        self._check_whole("last() turns the order round")
         ordered = self if self.ordering else self.order_by(*attributes.keys_of(*self.entity()))
         return ordered._ordered_by(*map(ordering.reversed_term, ordered.ordering)).first()
+
+    def _check_whole(self, why: str) -> None:
+        if self.sliced:
+            raise TypeError(f"{why}, which LIMIT and OFFSET do not bear: leave them out.")
 
     def _ordered_by(self, *terms: Any) -> Self:
         return self.order_by(None).order_by(*terms)
@@ -258,8 +264,11 @@ class Query(ShapedSelect, Generic[T]):
         Args:
             ids: values; tuples for a composite key.
         Effect: one SELECT for every 900 keys.
+        Raises:
+            TypeError: the query has LIMIT or OFFSET.
         Source: Django's `in_bulk`.
         """
+        self._check_whole("in_bulk() looks among all rows")
         model, mapper = self.entity()
         wanted = list(dict.fromkeys(ids))
         size = max(1, _KEYS_AT_ONCE // len(mapper.primary_key))
@@ -279,6 +288,8 @@ class Query(ShapedSelect, Generic[T]):
             batch: how many rows are fetched at once.
         Effect: SELECT through a server-side cursor. MySQL and MariaDB can't run anything else on a
         connection with one: there the rows, not the records, are fetched at once.
+        Raises:
+            InvalidRequestError: a relation to many is loaded by JOIN, which spreads a record.
         """
         # Not the option yield_per: SQLAlchemy 2.0 may hand it on to the loads of relations.
         streams = self.dialect_name not in ("mysql", "mariadb")
@@ -286,6 +297,13 @@ class Query(ShapedSelect, Generic[T]):
         result = self.run(query).yield_per(batch)
         try:
             yield from result if self._gives_rows else result.scalars()
+        except InvalidRequestError as error:
+            if not wants_unique(error):
+                raise
+            raise InvalidRequestError(
+                "iterate() gives a record for each row, and a relation to many that is loaded by "
+                "JOIN spreads one over several. Load it by selectinload(), or not at all."
+            ) from error
         finally:
             result.close()
 

@@ -84,7 +84,8 @@ def _rows(
     query: Query[Any], keyset: Keyset, segment: Segment, start: Sequence[Any] | None, limit: int
 ) -> Sequence[Sequence[Any]]:
     """Return the first rows of a segment: (item, *position)."""
-    statement = query._remember(segment, lambda: _statement(query, keyset, segment))
+    key = keyset.fingerprint, segment  # a dialect may read the same position otherwise
+    statement = query._remember(key, lambda: _statement(query, keyset, segment))
     parameters = keyset.parameters(start) | {_LIMIT.key: limit}
     result = query.run(statement, parameters)
     if query._gives_rows:

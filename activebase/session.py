@@ -11,7 +11,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import IllegalStateChangeError
@@ -23,6 +23,7 @@ from .changes import has_changes
 from .engines import JOURNAL, forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
 from .journal import Journal, journal_of
+from .later import Later
 from .scopes import (
     Scope,
     SessionRegistry,
@@ -30,6 +31,11 @@ from .scopes import (
     current_scope,
     thread_scopes,
 )
+
+if TYPE_CHECKING:
+    from . import translation
+else:
+    translation = Later("translation")
 
 #: What `session.commit()` does while a unit is open.
 StrayCommits = Literal["raise", "warn", "allow"]
@@ -103,10 +109,7 @@ class ActiveSession(Session):
         except BaseException as error:
             self._recover(journal, error)
             if isinstance(error, StaleDataError) and not isinstance(error, StaleRecordError):
-                raise StaleRecordError(
-                    "A record was changed or deleted by someone else since it was read, so its "
-                    "write was refused. Read it again (refresh()), then repeat the change."
-                ) from error
+                raise translation.stale(error) from error
             raise
         finally:
             journal.flushing = None

@@ -56,6 +56,11 @@ class ShapedSelect(Select[Any]):
             memory.made[key] = made
         return made
 
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[no-untyped-call]
+        state.pop("_memory", None)
+        return state
+
     def order_by(self, *terms: Any) -> Self:
         """See `Select.order_by`."""
         query = super().order_by(*terms)

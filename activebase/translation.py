@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.orm.exc import StaleDataError
 
 from .broken_rules import broken_rule, written_name
 from .dialects import is_mysql
@@ -30,6 +31,7 @@ from .errors import (
     ReadOnlyError,
     Rule,
     SerializationFailure,
+    StaleRecordError,
     UniqueViolation,
     models,
 )
@@ -103,6 +105,7 @@ _UNSUPPORTED = (
     "bytes or buffer expected",
     "cannot contain NUL",
     "can not be used",  # PyMySQL and mysqlclient
+    "is not JSON serializable",  # psycopg
 )
 
 #: What a server says to a wrong name or password: trying again does not help.
@@ -169,12 +172,23 @@ def translate(context: ExceptionContext, *, committing: bool) -> Exception | Non
     )
 
 
+def stale(error: StaleDataError) -> StaleRecordError:
+    """Return the typed error for a row that a flush did not find as it was read."""
+    table = re.search(r"on table '([^']+)'", str(error))
+    return StaleRecordError(
+        f"{_subject(Rule(table=table[1] if table else None))}A record was changed or deleted by "
+        "someone else since it was read, so its write was refused. Read it again (refresh()), then "
+        "repeat the change."
+    )
+
+
 def _is_of_conversion(context: ExceptionContext, original: BaseException) -> bool:
     """Tell whether a column's type refused a value, before there was anything to send."""
     unsent = context.statement is not None and context.execution_context is None
     if isinstance(original, ActiveBaseError):
         return False  # a type of ours, which has said what is wrong
-    return unsent and isinstance(original, TypeError | ValueError | ArithmeticError)
+    kinds = TypeError | ValueError | ArithmeticError | AttributeError  # the last one of Uuid
+    return unsent and isinstance(original, kinds)
 
 
 def _of_conversion(context: ExceptionContext, original: BaseException) -> InvalidValueError:

@@ -3,9 +3,10 @@
 import pickle
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import JSON, Engine, insert, text
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -15,6 +16,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from activebase import (
@@ -31,6 +33,7 @@ from activebase import (
     InvalidValueError,
     LockTimeout,
     LostWritesError,
+    MyBase,
     NestedUnitError,
     NotConfiguredError,
     NotFoundError,
@@ -214,6 +217,35 @@ def test_refuses_a_value_that_its_column_can_not_hold(
     assert database.scalar("SELECT count(*) FROM shop_shelf") == 1
 
 
+class Own(DeclarativeBase):
+    pass
+
+
+class Typed(MyBase, Own):
+    __tablename__ = "typed"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[Any] = mapped_column(JSON)
+    key: Mapped[UUID | None]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"data": {1, 2}}, {"data": object()}, {"data": {}, "key": "s3cret"}],
+    ids=["a set for JSON", "an object for JSON", "text for a UUID"],
+)
+def test_refuses_a_value_that_its_type_can_not_take(
+    engine: Engine, database: Database, values: dict[str, Any]
+) -> None:
+    Own.metadata.create_all(engine)
+    error = fail(lambda: Typed(**values).save())
+    assert type(error) is InvalidValueError
+    assert "Typed: a value is of the wrong type" in str(error)
+    assert "s3cret" not in str(error)
+    assert database.scalar("SELECT count(*) FROM typed") == 0
+    Own.metadata.drop_all(engine)
+
+
 @on_servers
 def test_refuses_a_text_that_is_too_long(shop: None) -> None:
     error = fail(lambda: Shelf(hall=5, row=5, label="much too long for it").save())
@@ -228,6 +260,7 @@ def test_tells_a_record_that_someone_else_has_changed(engine: Engine, database: 
     error = fail(lambda: session.merge(document, load=False).update(title="b"))
     assert type(error) is StaleRecordError
     assert isinstance(error.__cause__, StaleDataError)
+    assert str(error).startswith("Document: A record was changed or deleted by someone else")
     assert database.rows("SELECT title, version FROM document") == [("a", 7)]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask_sqlalchemy.pagination import Pagination
-from sqlalchemy import Engine, event, func, text
+from sqlalchemy import JSON, Engine, cast, event, func, text
 from sqlalchemy.orm import aliased, joinedload
 
 from activebase import InvalidLookupError, Page, Query, read_only, session, unit_of_work
@@ -344,8 +344,9 @@ def test_refuses_to_choose_among_the_rows_after_a_cursor(filled: None) -> None:
     [
         (text("place"), "can't read it from"),
         (func.row_number().over(order_by=Sheet.place), "a window function"),
+        (cast(Sheet.place, JSON), "is JSON"),
     ],
-    ids=["text", "window"],
+    ids=["text", "window", "json"],
 )
 def test_refuses_an_order_that_has_no_positions(
     order: Any, message: str, sent_statements: list[str]

@@ -5,11 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine, String, func
 from sqlalchemy.exc import InvalidRequestError, MultipleResultsFound, NoResultFound
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column
 
-from activebase import InvalidLookupError, NotFoundError, Query, session, unit_of_work
+from activebase import InvalidLookupError, MyBase, NotFoundError, Query, session, unit_of_work
 from activebase.hiding import watch_sessions
 from tests.catalog import Label, Node, Odd, Point, Room, friendship, labelling
 from tests.catalog_tables import Statements, create
@@ -182,6 +182,44 @@ def test_gives_all_columns_by_the_names_of_attributes(engine: Engine) -> None:
         assert Odd.query.values(Odd.in_, "class_") == [{"in_": 1, "class_": "c"}]
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda query: query.get(1),
+        lambda query: query.get_or_404(1),
+        lambda query: query.in_bulk([1]),
+    ],
+    ids=["get", "get_or_404", "in_bulk"],
+)
+def test_looks_for_no_key_among_some_of_the_rows(
+    tree: None, statements: Statements, ask: Callable[[Any], Any]
+) -> None:
+    with unit_of_work(read_only=True):
+        for query in (Node.query.limit(2), Node.query.offset(1), Node.query.slice(0, 2)):
+            with pytest.raises(TypeError, match="LIMIT and OFFSET"):
+                ask(query)
+    assert statements == []
+
+
+def test_gets_records_of_a_model_with_a_column_named_query(engine: Engine) -> None:
+    class Base(MyBase, DeclarativeBase):
+        pass
+
+    class Search(Base):
+        __tablename__ = "search"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        query: Mapped[str] = mapped_column(String(50))  # type: ignore[assignment]
+
+    Base.metadata.create_all(engine)
+    with unit_of_work():
+        search, is_new = Search.get_or_create(query="a")
+        assert is_new
+        assert Search.get_or_create(query="a") == (search, False)
+        assert Search.get_by(query="a") is Search.get_by(query__in=["a"]) is search
+    Base.metadata.drop_all(engine)
+
+
 # Aggregates
 
 
@@ -279,7 +317,7 @@ def test_yields_records_a_batch_at_a_time(tree: None, engine: Engine, database: 
 
 @on_sqlite
 def test_refuses_batches_that_would_cut_a_collection(tree: None) -> None:
-    with unit_of_work(read_only=True), pytest.raises(InvalidRequestError):
+    with unit_of_work(read_only=True), pytest.raises(InvalidRequestError, match="selectinload"):
         list(Node.query.options(joinedload(Node.labels)).iterate(batch=2))
 
 

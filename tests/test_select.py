@@ -22,6 +22,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.ext.serializer import dumps, loads
 from sqlalchemy.orm import aliased, joinedload, selectinload
 
 from activebase import Query, configure, session, unit_of_work
@@ -29,6 +30,7 @@ from tests.catalog import Label, Node, friendship, labelling
 from tests.catalog_tables import Statements, create
 from tests.core import on_postgres, on_servers, on_sqlite
 from tests.databases import EACH, Database, database_of
+from tests.models import Base, Member
 
 pytest_plugins = ["tests.core_fixtures", "tests.catalog_fixtures"]
 
@@ -293,3 +295,13 @@ def test_streams_in_the_session(tree: None) -> None:
     with unit_of_work(read_only=True):
         options = {"yield_per": 2}
         assert [n.name for n in session.scalars(ranked(), execution_options=options)] == ["c", "b"]
+
+
+def test_is_serialized_whatever_was_made_of_it(engine: Engine) -> None:
+    with unit_of_work():
+        Member(name="ada").save()
+        query = Member.query.order_by("name")
+        assert len(Member.query.cursor(limit=1).items) == len(query.cursor(limit=1).items) == 1
+        for each in (Member.query, query, query.filter(name="ada")):
+            again = loads(dumps(each), Base.metadata)
+            assert session.scalars(again).all() == each.all()

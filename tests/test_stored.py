@@ -41,9 +41,9 @@ from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from activebase import MyBase, Query, session, unit_of_work
+from activebase import MyBase, Query, configure, session, unit_of_work
 from tests.core import on_postgres, on_servers, on_sqlite
-from tests.databases import EACH, database_of
+from tests.databases import EACH, Database, database_of
 
 pytest_plugins = ["tests.core_fixtures"]
 
@@ -269,3 +269,45 @@ def test_names_the_expression_whose_values_are_not_of_its_type(unit: None) -> No
     message = "ordered by summed.big, and its type says date, but a value is of type int: cast"
     with pytest.raises(TypeError, match=message):
         _ = page.next_cursor
+
+
+# Several databases in one process
+
+
+@pytest.mark.parametrize(
+    "order", [("sqlite", "postgresql", "mariadb"), ("mariadb", "postgresql", "sqlite")]
+)
+def test_turns_pages_on_one_kind_of_database_after_another(
+    request: pytest.FixtureRequest, unconfigured: None, order: tuple[str, ...]
+) -> None:
+    class Base(MyBase, DeclarativeBase):
+        pass
+
+    class Entry(Base):
+        __tablename__ = "entry"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        mood: Mapped[Mood]
+        key: Mapped[UUID]
+        on: Mapped[bool]
+        at: Mapped[time]
+        price: Mapped[Decimal] = mapped_column(Numeric(8, 2))
+
+    names = {"sqlite": "sqlite_database", "postgresql": "postgres_database"}
+    for name in order:
+        database: Database = request.getfixturevalue(names.get(name, f"{name}_database"))
+        engine = configure(database.url)
+        Base.metadata.create_all(engine)
+        with unit_of_work():
+            for number, mood in enumerate(Mood):
+                Entry(
+                    mood=mood,
+                    key=UUID(int=number),
+                    on=bool(number % 2),
+                    at=time(number),
+                    price=Decimal(number) / 4,
+                ).save()
+            for column in ("mood", "key", "on", "at", "price"):
+                query = Entry.query.order_by(column)
+                assert list(islice(walk(query), 3)) == query.all(), (name, column)
+        engine.dispose()
