@@ -7,6 +7,7 @@ have sent it, does not fit, and is sent row by row.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -36,7 +37,7 @@ from sqlalchemy import (
     column,
     func,
 )
-from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.dialects.postgresql import CITEXT, INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .layout import Processor, processor_of
@@ -86,6 +87,8 @@ def _item_type(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any] | No
     if type_.bind_expression(bindparam("any")) is not None:
         return None
     stored = _stored_type(type_, dialect)
+    if isinstance(stored, CITEXT):
+        return stored  # which compares as no other does
     if isinstance(stored, Enum):
         return stored if stored.native_enum else Text()
     if isinstance(stored, String):
@@ -118,10 +121,20 @@ def _processor(
     # Drivers wrap JSON and bytes in objects of their own; the text is wanted.
     if isinstance(type_, JSON):
         plain: Any = JSON.bind_processor
-        return cast_to("Processor | None", plain(stored, dialect))
+        return cast_to("Processor | None", plain(stored, dialect)) or _json_writer(type_)
     if isinstance(type_, LargeBinary):
         return None
     return processor_of(type_, dialect)
+
+
+def _json_writer(type_: JSON) -> Processor:
+    """Return what writes JSON where SQLAlchemy, since 2.1, leaves that to the driver."""
+    null = None if type_.none_as_null else "null"
+
+    def write(value: Any) -> str | None:
+        return null if value is None else "null" if value is JSON.NULL else json.dumps(value)
+
+    return write
 
 
 def _loses_zone(stored: TypeEngine[Any], values: Sequence[Any]) -> bool:

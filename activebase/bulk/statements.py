@@ -60,6 +60,11 @@ class Statements:
         result = self.connection.exec_driver_sql(statement, parameters, execution_options=options)
         return int(result.rowcount)
 
+    @cached_property
+    def takes_driver_sql(self) -> bool:
+        """Whether the driver may be given what `compiled()` has made: no schema is translated."""
+        return not self.connection.get_execution_options().get("schema_translate_map")
+
     def compiled(self, statement: Any, keys: Sequence[str] | None = None) -> SQLCompiler:
         """Return a statement as SQL of the database."""
         return cast(SQLCompiler, statement.compile(dialect=self.dialect, column_keys=keys))
@@ -85,11 +90,10 @@ class Statements:
 
     # -- SQLite ----------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def takes_tuples(self) -> bool:
         """Whether tuples for the driver itself are the quickest way."""
-        options = self.connection.get_execution_options()
-        return self.dialect.name == "sqlite" and not options.get("schema_translate_map")
+        return self.dialect.name == "sqlite" and self.takes_driver_sql
 
     def tuples(
         self, compiled: SQLCompiler, values: Mapping[str, tuple[TypeEngine[Any], Sequence[Any]]]

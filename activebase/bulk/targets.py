@@ -210,6 +210,10 @@ class Targets:
         """Give the records, and those that the session has for dicts, what was written."""
         known = {self.layout.names[c]: new for c, new in values.items() if c in self.layout.names}
         others = {name: new for name, new in known.items() if name not in self.fields}
+        # A `Mutable` has to hear of its value, which only loading tells it.
+        attributes = {name: getattr(self.layout.model, name) for name in known}
+        heard = [name for name, attribute in attributes.items() if attribute.dispatch.set]
+        plain = {name: new for name, new in known.items() if name not in heard}
         unknown = self._set_by_database(values)
         if self._is_in_session and not others and not unknown:
             return
@@ -220,7 +224,9 @@ class Targets:
             if record is None:
                 record = self._find(number)
                 if record is not None:
-                    _set(record, known, number)
+                    _set(record, plain, number)
+                    if heard:  # an empty list would mean all
+                        self.session.expire(record, heard)
             if record is not None and unknown:
                 self.session.expire(record, unknown)
 

@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeEngine
 
 from activebase.dialects import is_mysql
 from activebase.session import check_write, one_write
+from activebase.values import plain_type
 
 from .layout import Layout, in_python
 from .statements import Statements
@@ -116,7 +117,7 @@ class _TableUpdate:
         if needs_context:
             return self._by_row
         if is_mysql(self.via.dialect):
-            return self._by_join
+            return self._by_join if self._takes_join else self._by_row
         if self.via.takes_tuples:
             return self._by_tuple
         return self._by_row if self._from_arrays is None else self._by_array
@@ -170,6 +171,14 @@ class _TableUpdate:
         return int(self.via.execute(self._from_arrays, arrays).rowcount)
 
     # -- MySQL -----------------------------------------------------------------------------
+
+    @property
+    def _takes_join(self) -> bool:
+        from sqlalchemy.dialects.mysql import BIT  # not for who uses another database
+
+        # In the table of values, the number of bits would become its digits.
+        has_bits = any(isinstance(plain_type(type_), BIT) for type_ in self.types)
+        return self.via.takes_driver_sql and not has_bits
 
     @cached_property
     def _joined(self) -> SQLCompiler:
