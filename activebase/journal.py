@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from inspect import currentframe
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.engine import ExceptionContext
@@ -36,6 +36,7 @@ from .scopes import stray_commits_here
 from .statements import Kind
 
 if TYPE_CHECKING:
+    from .session import ActiveSession
     from .unit import UnitOfWork
 
 log = logging.getLogger("activebase")
@@ -265,7 +266,11 @@ class Journal:
         if many and not is_ours:
             self.levels[-1].writes += 1  # some of its rows may be there, and are not ours to undo
         self.transaction_ended(error, failed=True)
-        if not is_ours or context.is_disconnect:
+        if not is_ours:
+            return
+        if context.is_disconnect:
+            if self._root is not None:
+                cast("ActiveSession", self._root.session).recover_before_use()
             return
         if many or is_aborted(conn) or (ends and is_mysql(context.dialect)):
             # PostgreSQL refuses everything now, and would turn COMMIT into ROLLBACK; MySQL has

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import IllegalStateChangeError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import ThreadLocalRegistry
 
-from .changes import has_changes
+from .changes import has_changes, is_changed
 from .engines import JOURNAL, forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
 from .journal import Journal, journal_of
@@ -49,6 +49,8 @@ class ActiveSession(Session):
     """
 
     committing_to_root = False  # inside commit(): what ends now is no released savepoint
+    _has_lost_connection = False
+    _get_bind_before: Callable[..., Engine | Connection] | None = None
 
     def commit(self) -> None:
         """Commit to the root transaction; refused while a unit of work is open."""
@@ -63,6 +65,33 @@ class ActiveSession(Session):
         """Roll back to the root; inside a unit of work that loses what it has written."""
         journal_of(self).give_up()
         super().rollback()
+
+    def recover_before_use(self) -> None:
+        """Have the transaction rolled back before the next statement: its connection is lost.
+
+        What is not flushed yet stays, but for changes of records: those are lost writes.
+        """
+        if not self._has_lost_connection:
+            self._has_lost_connection = True
+            # An attribute of this session alone: others do not pay for it at each statement.
+            self._get_bind_before = self.__dict__.get("get_bind")
+            self.get_bind = self._recover_and_get_bind  # type: ignore[method-assign]
+
+    def _recover_from_lost_connection(self) -> None:
+        if not self._has_lost_connection:
+            return
+        self._has_lost_connection = False
+        del self.get_bind
+        if self._get_bind_before is not None:
+            self.get_bind = self._get_bind_before  # type: ignore[method-assign]
+        pending = list(self.new)
+        journal_of(self).levels[-1].writes += len([*self.deleted, *filter(is_changed, self.dirty)])
+        super().rollback()
+        self.add_all(pending)
+
+    def _recover_and_get_bind(self, *args: Any, **options: Any) -> Engine | Connection:
+        self._recover_from_lost_connection()
+        return self.get_bind(*args, **options)
 
     def close(self) -> None:
         """Close; what is not committed is undone, as by `rollback()`."""
@@ -101,6 +130,7 @@ class ActiveSession(Session):
         if journal.flushing is not None:
             super().flush(objects)  # which says that a flush inside a flush can't be
             return
+        self._recover_from_lost_connection()
         try:
             if not journal.takes_writes and has_changes(self):
                 journal.check_write()

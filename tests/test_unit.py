@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -214,6 +215,96 @@ def test_goes_on_with_a_new_connection_when_nothing_was_lost_with_the_old(
         session.rollback()
         Member(name="ada").save()
     assert names(database) == ["ada"]
+
+
+def read_without_flush() -> None:
+    with session.no_autoflush:
+        assert Member.query.all() == []
+
+
+@on_servers
+@pytest.mark.parametrize(
+    "go_on",
+    [
+        lambda: Member(name="ada").save(),
+        lambda: session.add(Member(name="ada")),
+        lambda: session.execute(text("INSERT INTO member (name) VALUES ('ada')")),
+        lambda: (Member.query.all(), atomic(lambda: Member(name="ada").save())()),
+        lambda: (read_without_flush(), Member(name="ada").save()),
+    ],
+    ids=["save", "add", "core", "atomic", "read"],
+)
+def test_goes_on_by_itself_when_nothing_was_lost_with_the_connection(
+    engine: Engine, database: Database, go_on: Callable[[], Any]
+) -> None:
+    called: list[int] = []
+    with unit_of_work():
+        on_commit(lambda: called.append(1))
+        session.add(Member(name="waiting"))
+        with session.no_autoflush:
+            kill_connection(database)
+            with pytest.raises(ConnectionLost):
+                Member.query.all()
+        go_on()
+    assert names(database) in (["waiting", "ada"], ["ada", "waiting"])
+    assert called == [1]
+    assert checked_out(engine) == 0
+
+
+@on_servers
+def test_keeps_a_get_bind_that_someone_has_set(engine: Engine, database: Database) -> None:
+    asked: list[object] = []
+
+    def get_bind(*args: Any, **options: Any) -> Engine:
+        asked.append(options)
+        return engine
+
+    with unit_of_work():
+        session().get_bind = get_bind
+        kill_connection(database)
+        for _ in range(2):
+            with pytest.raises(ConnectionLost):
+                Member.query.all()
+            asked.clear()
+            Member.query.all()
+            assert session().get_bind is get_bind
+            assert len(asked) == 1
+            kill_connection(database)
+        with pytest.raises(ConnectionLost):
+            Member.query.all()
+        Member(name="ada").save()
+    assert names(database) == ["ada"]
+
+
+@on_servers
+def test_ends_as_it_should_when_a_lost_connection_was_the_last_thing(
+    engine: Engine, database: Database
+) -> None:
+    for read_only in (True, False):
+        with unit_of_work(read_only=read_only):
+            kill_connection(database)
+            with pytest.raises(ConnectionLost):
+                Member.query.all()
+    assert checked_out(engine) == 0
+
+
+@on_servers
+def test_loses_no_unflushed_change_with_the_connection(engine: Engine, database: Database) -> None:
+    with unit_of_work():
+        ada = Member(name="ada").save()
+
+    def work() -> None:
+        with unit_of_work(), session.no_autoflush:
+            found = Member.query.one()
+            found.name = "changed"
+            kill_connection(database)
+            with pytest.raises(ConnectionLost):
+                Member.query.all()
+
+    with pytest.raises(LostWritesError):
+        work()
+    assert names(database) == [ada.name]
+    assert checked_out(engine) == 0
 
 
 @on_servers
