@@ -266,11 +266,9 @@ class Journal:
         if many and not is_ours:
             self.levels[-1].writes += 1  # some of its rows may be there, and are not ours to undo
         self.transaction_ended(error, failed=True)
-        if not is_ours:
-            return
-        if context.is_disconnect:
-            if self._root is not None:
-                cast("ActiveSession", self._root.session).recover_before_use()
+        if context.is_disconnect and not self.is_borrowed and self._root is not None:
+            cast("ActiveSession", self._root.session).recover_before_use()
+        if not is_ours or context.is_disconnect:
             return
         if many or is_aborted(conn) or (ends and is_mysql(context.dialect)):
             # PostgreSQL refuses everything now, and would turn COMMIT into ROLLBACK; MySQL has

@@ -78,8 +78,8 @@ class ActiveSession(Session):
             self.get_bind = self._recover_and_get_bind  # type: ignore[method-assign]
 
     def _recover_from_lost_connection(self) -> None:
-        if not self._has_lost_connection:
-            return
+        if not self._has_lost_connection or self.in_nested_transaction():
+            return  # a savepoint is left to who opened it
         self._has_lost_connection = False
         del self.get_bind
         if self._get_bind_before is not None:
@@ -91,6 +91,8 @@ class ActiveSession(Session):
 
     def _recover_and_get_bind(self, *args: Any, **options: Any) -> Engine | Connection:
         self._recover_from_lost_connection()
+        if self._has_lost_connection:
+            return (self._get_bind_before or super().get_bind)(*args, **options)
         return self.get_bind(*args, **options)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import PendingRollbackError
 
 from activebase import (
     ConnectionLost,
@@ -272,6 +273,25 @@ def test_keeps_a_get_bind_that_someone_has_set(engine: Engine, database: Databas
             kill_connection(database)
         with pytest.raises(ConnectionLost):
             Member.query.all()
+        Member(name="ada").save()
+    assert names(database) == ["ada"]
+
+
+@on_servers
+def test_goes_on_when_the_connection_was_lost_inside_a_savepoint(
+    engine: Engine, database: Database
+) -> None:
+    @atomic
+    def lose_the_connection() -> None:
+        kill_connection(database)
+        for _ in range(2):
+            with pytest.raises((ConnectionLost, PendingRollbackError)) as caught:
+                Member.query.all()
+        raise caught.value
+
+    with unit_of_work():
+        with pytest.raises(PendingRollbackError):
+            lose_the_connection()
         Member(name="ada").save()
     assert names(database) == ["ada"]
 
