@@ -128,7 +128,8 @@ def _whole(
     element: ColumnElement[Any], plain: ColumnElement[Any], dialect: Dialect, *, as_shown: bool
 ) -> Stored:
     if isinstance(element, Column):
-        return Stored(plain, plain, BigInteger(), (int,), _is_short, as_shown)
+        takes = _is_unsigned if getattr(element.type, "unsigned", False) else _is_short
+        return Stored(plain, plain, BigInteger(), (int,), takes, as_shown)
     # A sum of integers is a Decimal on some databases, and may need more than 64 bits.
     return Stored(plain, plain, classes=(int, Decimal, float), takes=_number_in(dialect))
 
@@ -154,6 +155,10 @@ def _member(enum: Enum, value: Any) -> Any:
 
 def _is_short(value: Any) -> bool:
     return not isinstance(value, int) or -_BIGGEST <= value < _BIGGEST
+
+
+def _is_unsigned(value: Any) -> bool:
+    return not isinstance(value, int) or 0 <= value < 2 * _BIGGEST
 
 
 def _is_text(value: Any) -> bool:

@@ -151,15 +151,15 @@ def _int(value: Any, type_: Any) -> Any:
     bits = value.bit_length()
     if bits < _bits_of(type_):
         return value
-    # Out of the column's range. Floats compare with the largest of all whole numbers alike.
-    wide = max(-(10**300), min(10**300, value))
+    # Out of the column's range. Floats compare with the largest of all whole numbers alike; but
+    # 2**64 as one is also the largest number without a sign.
+    wide = max(-(10**300), min(10**300, value)) if bits != 65 else 2 * value
     return literal(value, BigInteger()) if bits < 64 else literal(float(wide), Float())
 
 
 def _bits_of(type_: Any) -> int:
-    if isinstance(type_, SmallInteger):
-        return 16
-    return 64 if isinstance(type_, BigInteger) else 32
+    bits = 16 if isinstance(type_, SmallInteger) else 64 if isinstance(type_, BigInteger) else 32
+    return bits + bool(getattr(type_, "unsigned", False))  # MySQL's, without the bit of the sign
 
 
 def _number(value: Any, type_: Any) -> Any:

@@ -37,12 +37,12 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.dialects.mysql import BIGINT, DATETIME
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from activebase import MyBase, Query, configure, session, unit_of_work
-from tests.core import on_postgres, on_servers, on_sqlite
+from tests.core import on_mariadb, on_postgres, on_servers, on_sqlite
 from tests.databases import EACH, Database, database_of
 
 pytest_plugins = ["tests.core_fixtures"]
@@ -311,3 +311,35 @@ def test_turns_pages_on_one_kind_of_database_after_another(
                 query = Entry.query.order_by(column)
                 assert list(islice(walk(query), 3)) == query.all(), (name, column)
         engine.dispose()
+
+
+# What only MySQL and MariaDB have
+
+
+@on_mariadb
+def test_knows_whole_numbers_without_a_sign(engine: Engine) -> None:
+    class Base(MyBase, DeclarativeBase):
+        pass
+
+    class Hashed(Base):
+        __tablename__ = "hashed"
+
+        id: Mapped[int] = mapped_column(BIGINT(unsigned=True), primary_key=True)
+
+    Base.metadata.create_all(engine)
+    ids = [1, 2**63 - 1, 2**63 + 1, 2**63 + 5, 2**64 - 1]
+    with unit_of_work():
+        Hashed.bulk_create([{"id": number} for number in ids])
+        for number in ids:
+            record = Hashed.query.filter(id=number).one()
+            assert (record.id, Hashed.get_by(id=number), Hashed.get(number)) == (
+                number,
+                record,
+                record,
+            )
+            assert Hashed.query.filter(id__in=[number]).all() == [record]
+            assert Hashed.query.filter(id__gt=number).count() == len(ids) - ids.index(number) - 1
+            assert list(Hashed.query.in_bulk([number, 2**64])) == [number]
+        assert Hashed.query.filter(id__lt=2**64).count() == len(ids)
+        assert [record.id for record in islice(walk(Hashed.query), len(ids))] == ids
+    Base.metadata.drop_all(engine)
