@@ -227,7 +227,7 @@ class MyBase:
         conflict_columns: Collection[str] | None = None,
         update_columns: Collection[str] | None = None,
         batch_size: int | None = None,
-        returning: bool,
+        returning: bool = False,
     ) -> int | list[Self]: ...
 
     @classmethod
