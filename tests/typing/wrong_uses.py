@@ -76,7 +76,7 @@ def another_argument(query: Query[User]) -> None:
     query.cursor(after=b"x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     User.get_or_create({"name": "x"})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     User.q(User.age > 3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    User.bulk_create([{"name": "x"}], on_conflict="replace")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    User.bulk_create([{"name": "x"}], on_conflict="replace")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     Point(1, z=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Point("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     configure("sqlite://", stray_commits="refuse")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
