@@ -66,10 +66,12 @@ def check_names(cls: type[Any], values: Collection[str], *, also: Collection[str
             raise unknown_attribute(cls, name, settable)
 
 
-def unknown_attribute(cls: type, name: str, known: Collection[str]) -> UnknownAttributeError:
-    """Return the error for a name that a model does not have, or that can't be set."""
+def unknown_attribute(
+    cls: type, name: str, known: Collection[str], why: str = "can't be set: it has no setter"
+) -> UnknownAttributeError:
+    """Return the error for a name that a model does not have, or not for this: ``why``."""
     has_it = getattr_static(cls, name, None) is not None
-    what = "can't be set: it has no setter" if has_it else "does not exist"
+    what = why if has_it else "does not exist"
     return UnknownAttributeError(f"{cls.__name__}.{name} {what}.{did_you_mean(name, known)}")
 
 

@@ -344,8 +344,14 @@ class MyBase:
             lock: hold the row FOR UPDATE until the unit ends, where the database can.
         Effect: flush, SELECT.
         Raises:
+            UnknownAttributeError: the model has no such name.
             NotFoundError: the row is gone.
         """
+        known = state_of(self).mapper.attrs.keys()
+        for name in names:
+            if name not in known:
+                why = "is not stored, so it can't be read again"
+                raise unknown_attribute(type(self), name, known, why)
         session = _session_of(type(self))
         session.flush()
         try:

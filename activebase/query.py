@@ -289,8 +289,11 @@ class Query(ShapedSelect, Generic[T]):
         Effect: SELECT through a server-side cursor. MySQL and MariaDB can't run anything else on a
         connection with one: there the rows, not the records, are fetched at once.
         Raises:
+            ValueError: ``batch`` is below 1.
             InvalidRequestError: a relation to many is loaded by JOIN, which spreads a record.
         """
+        if batch < 1:
+            raise ValueError(f"batch is a number of rows from 1, got {batch!r}.")
         # Not the option yield_per: SQLAlchemy 2.0 may hand it on to the loads of relations.
         streams = self.dialect_name not in ("mysql", "mariadb")
         query = self.execution_options(stream_results=streams, max_row_buffer=batch)

@@ -159,3 +159,13 @@ def test_shows_nothing_but_the_identity(library: None, statements: list[str]) ->
         assert repr(secret) == "<Secret id=1>"
         assert len(statements) == sent
     assert repr(secret) == "<Secret id=1>"
+
+
+def test_reads_nothing_again_that_is_not_stored(library: None, database: Database) -> None:
+    with unit_of_work():
+        author = Author(name="Ada").save()
+        with pytest.raises(UnknownAttributeError, match="Did you mean 'name'"):
+            author.refresh("nmae")
+        with pytest.raises(UnknownAttributeError, match="is not stored"):
+            author.refresh("initial")
+        assert author.refresh("name", "id").name == "Ada"

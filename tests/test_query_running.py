@@ -315,6 +315,12 @@ def test_yields_records_a_batch_at_a_time(tree: None, engine: Engine, database: 
     assert database.scalar("SELECT sum(node.rank) FROM node") == 5 + sum(range(50)) + 5000
 
 
+@pytest.mark.parametrize("batch", [0, -1])
+def test_refuses_batches_of_nothing(engine: Engine, batch: int) -> None:
+    with pytest.raises(ValueError, match="a number of rows from 1"):
+        list(Node.query.iterate(batch=batch))
+
+
 @on_sqlite
 def test_refuses_batches_that_would_cut_a_collection(tree: None) -> None:
     with unit_of_work(read_only=True), pytest.raises(InvalidRequestError, match="selectinload"):
