@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import inspect
-from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Mapper, RelationshipProperty, Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
 from .errors import ProtectedAttributeError, UnknownAttributeError, did_you_mean
@@ -113,6 +114,25 @@ def assign(record: Any, values: Mapping[str, Any]) -> None:
     finally:
         if session is not None:
             session.autoflush = autoflush
+
+
+def check_can_join(record: Any, session: Session) -> None:
+    """Refuse a record that a session would not take, while nothing is set yet.
+
+    Raises:
+        InvalidRequestError: as `Session.add`.
+    """
+    state = state_of(record)
+    if state.session not in (None, session):
+        raise InvalidRequestError(
+            f"{record!r} is already attached to another session, whose unit would write what is "
+            "set here. Read it again in this one: get()."
+        )
+    if state.key is not None and session.identity_map.get(state.key) not in (None, record):
+        raise InvalidRequestError(
+            f"{record!r} was read before, and another instance of it is already present in this "
+            "session. Update that one, or merge() this one."
+        )
 
 
 def _is_same(old: Any, new: Any) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import (
 
 from .assignment import (
     assign,
+    check_can_join,
     check_names,
     constructor_names,
     has_related,
@@ -175,8 +176,8 @@ class MyBase:
         check_names(type(self), values)
         session, state = _session_of(type(self)), state_of(self)
         is_here = state.session is session
-        if not is_here and (state.key or state.session):
-            session.add(self)  # it may be another session's, or have a twin here: that is refused
+        if not is_here:
+            check_can_join(self, session)
         assign(self, values)
         if type(self).save is not MyBase.save:
             return self.save()  # the model's own

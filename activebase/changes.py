@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm.attributes import flag_modified, set_committed_value
 
 
 def has_changes(session: Session) -> bool:
@@ -21,8 +22,7 @@ def is_changed(record: object) -> bool:
     """
     state: InstanceState[Any] = inspect(record)
     touched = set(state.mapper.attrs.keys()) - state.unmodified
-    relations = state.mapper.relationships.keys()
-    return any(key in relations or state.attrs[key].history.has_changes() for key in touched)
+    return any(state.attrs[key].history.has_changes() for key in touched)
 
 
 def take_for_flushed(session: Session, states: Iterable[InstanceState[Any]]) -> None:
@@ -41,3 +41,32 @@ def count_others(session: Session, record: object) -> int:
     own = {id(record), *(id(row[0]) for row in state.mapper.cascade_iterator("save-update", state))}
     changed = filter(is_changed, session.dirty)
     return sum(id(other) not in own for other in (*session.new, *session.deleted, *changed))
+
+
+class Unflushed:
+    """What of a session is not flushed yet, to be put back after a rollback."""
+
+    def __init__(self, session: Session) -> None:
+        self._new = list(session.new)
+        self._deleted = list(session.deleted)
+        self._columns: list[tuple[object, dict[str, Any]]] = []
+        #: Records that can't be put back: relations of theirs have changed.
+        self.lost = 0
+        for record in filter(is_changed, session.dirty):
+            state: InstanceState[Any] = inspect(record)
+            touched = set(state.mapper.attrs.keys()) - state.unmodified
+            if touched.isdisjoint(state.mapper.relationships.keys()):
+                columns = touched.intersection(state.mapper.column_attrs.keys(), state.dict)
+                self._columns.append((record, {name: state.dict[name] for name in columns}))
+            else:
+                self.lost += 1
+
+    def put_back(self, session: Session) -> None:
+        """Give it back to the session. Effect: SELECT for the cascades of what is to be deleted."""
+        session.add_all(self._new)
+        for record, values in self._columns:
+            for name, value in values.items():
+                set_committed_value(record, name, value)
+                flag_modified(record, name)
+        for record in self._deleted:
+            session.delete(record)

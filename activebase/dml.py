@@ -64,7 +64,8 @@ def _run(query: Query[Any], mapper: Mapper[Any], statement: Any) -> int:
     # Which rows match, the database is asked: Python has other rules for comparing text, and none
     # for datetimes with and without a zone. It is not asked where no record is at hand.
     session: Session = query._session().registry()
-    session.flush()  # before looking: what is pending becomes a record at hand
+    if session.autoflush:  # before looking: what is pending becomes a record at hand
+        session.flush()
     records = session.identity_map.values()
     is_loaded = any(isinstance(record, mapper.class_) for record in records)
     options = {"synchronize_session": "fetch" if is_loaded else False}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -19,6 +21,7 @@ def _level_closed(session: Session, transaction: SessionTransaction) -> None:
         journal_of(session).savepoint_ended(transaction)
     elif transaction.parent is None:
         journal_of(session).root_ended()
+        cast(ActiveSession, session).recovered()
 
 
 @event.listens_for(ActiveSession, "after_begin")

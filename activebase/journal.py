@@ -267,7 +267,7 @@ class Journal:
             self.levels[-1].writes += 1  # some of its rows may be there, and are not ours to undo
         self.transaction_ended(error, failed=True)
         if context.is_disconnect and not self.is_borrowed and self._root is not None:
-            cast("ActiveSession", self._root.session).recover_before_use()
+            cast("ActiveSession", self._root.session).recover_before_use(error)
         if not is_ours or context.is_disconnect:
             return
         if many or is_aborted(conn) or (ends and is_mysql(context.dialect)):

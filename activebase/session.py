@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionm
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util import ThreadLocalRegistry
 
-from .changes import has_changes, is_changed
+from .changes import Unflushed, has_changes
 from .engines import JOURNAL, forget_connections, instrument, make_engine
 from .errors import NestedUnitError, NotConfiguredError, StaleRecordError
 from .journal import Journal, journal_of
@@ -49,7 +49,7 @@ class ActiveSession(Session):
     """
 
     committing_to_root = False  # inside commit(): what ends now is no released savepoint
-    _has_lost_connection = False
+    _lost_by: BaseException | None = None  # what its connection was lost with
     _get_bind_before: Callable[..., Engine | Connection] | None = None
 
     def commit(self) -> None:
@@ -66,34 +66,38 @@ class ActiveSession(Session):
         journal_of(self).give_up()
         super().rollback()
 
-    def recover_before_use(self) -> None:
+    def recover_before_use(self, error: BaseException) -> None:
         """Have the transaction rolled back before the next statement: its connection is lost.
 
-        What is not flushed yet stays, but for changes of records: those are lost writes.
+        What is not flushed yet stays, but for changes of relations: those are lost writes.
         """
-        if not self._has_lost_connection:
-            self._has_lost_connection = True
+        if self._lost_by is None:
+            self._lost_by = error
             # An attribute of this session alone: others do not pay for it at each statement.
             self._get_bind_before = self.__dict__.get("get_bind")
             self.get_bind = self._recover_and_get_bind  # type: ignore[method-assign]
 
-    def _recover_from_lost_connection(self) -> None:
-        if not self._has_lost_connection or self.in_nested_transaction():
+    def recovered(self) -> None:
+        """The transaction with the lost connection has ended."""
+        if self._lost_by is not None:
+            self._lost_by = None
+            del self.get_bind
+            if self._get_bind_before is not None:
+                self.get_bind = self._get_bind_before  # type: ignore[method-assign]
+
+    def _recover(self) -> None:
+        if self._lost_by is None or self.in_nested_transaction():
             return  # a savepoint is left to who opened it
-        self._has_lost_connection = False
-        del self.get_bind
-        if self._get_bind_before is not None:
-            self.get_bind = self._get_bind_before  # type: ignore[method-assign]
-        pending = list(self.new)
-        journal_of(self).levels[-1].writes += len([*self.deleted, *filter(is_changed, self.dirty)])
-        super().rollback()
-        self.add_all(pending)
+        journal, unflushed = journal_of(self), Unflushed(self)
+        journal.levels[-1].writes += unflushed.lost
+        journal.transaction_ended(self._lost_by)
+        super().rollback()  # with which it has ended
+        unflushed.put_back(self)
 
     def _recover_and_get_bind(self, *args: Any, **options: Any) -> Engine | Connection:
-        self._recover_from_lost_connection()
-        if self._has_lost_connection:
-            return (self._get_bind_before or super().get_bind)(*args, **options)
-        return self.get_bind(*args, **options)
+        self._recover()
+        get_bind = self._get_bind_before if self._lost_by is not None else self.get_bind
+        return (get_bind or super().get_bind)(*args, **options)
 
     def close(self) -> None:
         """Close; what is not committed is undone, as by `rollback()`."""
@@ -132,21 +136,21 @@ class ActiveSession(Session):
         if journal.flushing is not None:
             super().flush(objects)  # which says that a flush inside a flush can't be
             return
-        self._recover_from_lost_connection()
+        self._recover()
         try:
             if not journal.takes_writes and has_changes(self):
                 journal.check_write()
             journal.flushing = journal.levels[-1].writes
             super().flush(objects)
         except BaseException as error:
-            self._recover(journal, error)
+            self._undo_flush(journal, error)
             if isinstance(error, StaleDataError) and not isinstance(error, StaleRecordError):
                 raise translation.stale(error) from error
             raise
         finally:
             journal.flushing = None
 
-    def _recover(self, journal: Journal, error: BaseException) -> None:
+    def _undo_flush(self, journal: Journal, error: BaseException) -> None:
         if self.in_nested_transaction():
             journal.levels[-1].error = journal.levels[-1].error or error
             return
@@ -191,7 +195,7 @@ def one_write(session: Session, *, flush: bool = True) -> Iterator[None]:
         with session.no_autoflush:
             yield
     except BaseException as error:
-        active._recover(journal, error)
+        active._undo_flush(journal, error)
         raise
     finally:
         journal.flushing = None

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import (
     InstanceState,
     Mapper,
     RelationshipDirection,
     RelationshipProperty,
 )
-from sqlalchemy.orm.attributes import instance_state, set_committed_value
+from sqlalchemy.orm.attributes import flag_modified, instance_state, set_committed_value
+from sqlalchemy.orm.exc import UnmappedColumnError
 
 _MISSING: Any = object()
 
@@ -25,8 +28,10 @@ def state_of(record: Any) -> InstanceState[Any]:
 
 
 class Snapshot:
-    """What a record holds: its columns, and the relations and others that are named to `keep()`.
+    """What a record holds: its columns, what else is in it, and the relations given to `keep()`.
 
+    Columns are put back behind SQLAlchemy's events, for validators may refuse what the database
+    holds, or change it once more; relations through them, so that the other side hears of it.
     Whoever sets attributes must not let the session flush meanwhile.
     """
 
@@ -34,7 +39,7 @@ class Snapshot:
         state = state_of(record)
         self._record = record
         self._values = dict(state.dict)
-        self._changed = set(state.committed_state)  # and not flushed yet
+        self._unflushed = dict(state.committed_state)  # former values by name
         self._waiting: set[object] | None = None
         self._undo: list[Callable[[], None]] = []
 
@@ -44,102 +49,139 @@ class Snapshot:
         Args:
             given: what it is about to be set to: records that leave others for this one.
         """
-        mapper: Mapper[Any] = state_of(self._record).mapper
+        state = state_of(self._record)
+        mapper: Mapper[Any] = state.mapper
+        if self._waiting is None:
+            self._waiting = set(state.session.new) if state.session is not None else set()
         synonym = mapper.synonyms.get(name)
         if synonym is not None:
             self.keep(synonym.name, given)
         elif name in mapper.relationships:
-            self._keep_relation(name, mapper.relationships[name], given)
+            self._keep_relation(mapper.relationships[name], given)
         elif name not in mapper.attrs:
             target = getattr(mapper.all_orm_descriptors.get(name), "target_collection", None)
             if target is not None:  # an association proxy
-                self.keep(target, None)
-            if target is None or not mapper.relationships[target].uselist:
-                # A setter may set anything; what is no column, it has to set again itself.
-                with suppress(Exception):  # it may be one that can only be set
-                    old = getattr(self._record, name)
-                    self._undo.append(partial(setattr, self._record, name, old))
+                self._keep_target(mapper.relationships[target])
+            else:
+                self._keep_loaded(mapper)
 
     def put_back(self) -> None:
-        """Have the record hold it again; raises nothing."""
-        for undo in reversed(self._undo):
-            with suppress(Exception):
-                undo()
+        """Have the record hold it again; raises nothing of its own."""
         state = state_of(self._record)
-        for column in state.mapper.column_attrs:
-            self._put_back_column(column.key)
-        for composite in state.mapper.composites:
-            state.dict.pop(composite.key, None)  # made of its columns when it is read
+        try:
+            for undo in reversed(self._undo):
+                with suppress(Exception):
+                    undo()
+            if self._waiting is not None and state.session is not None:
+                for new in state.session.new:
+                    if new not in self._waiting:  # it came with the values
+                        state.session.expunge(new)
+        finally:
+            columns = {column.key for column in state.mapper.column_attrs}
+            for name in columns:
+                self._put_back_column(name)
+            for composite in state.mapper.composites:
+                state.dict.pop(composite.key, None)  # made of its columns when it is read
+            self._put_back_others(set(state.mapper.attrs.keys()))
+
+    # -- columns ---------------------------------------------------------------------------
 
     def _put_back_column(self, name: str) -> None:
         state = state_of(self._record)
-        old = self._values.get(name, _MISSING)
-        if state.dict.get(name, _MISSING) is old:
+        old, now = self._values.get(name, _MISSING), state.dict.get(name, _MISSING)
+        if now is old or now is _MISSING:
             return
         if old is _MISSING:
             _unset(self._record, name)
             return
-        attribute: Any = getattr(type(self._record), name)
-        if name in self._changed or attribute.dispatch.set:  # who listens may know the value
-            with suppress(Exception):  # a validator may refuse what the database holds
-                setattr(self._record, name, old)
-        if name not in self._changed:
-            set_committed_value(self._record, name, old)
+        was_flushed = name not in state.committed_state  # by someone, while it was set
+        set_committed_value(self._record, name, old)
+        if was_flushed:
+            flag_modified(self._record, name)
+        elif name in self._unflushed:
+            state.committed_state[name] = self._unflushed[name]
+        if is_mutable(old):
+            old._parents[state] = name  # as setting it does; there is no other way
+
+    def _put_back_others(self, mapped: set[str]) -> None:
+        """Put back what setters have left in the record beside its mapped attributes."""
+        state = state_of(self._record)
+        for name in (self._values.keys() | state.dict.keys()) - mapped:
+            if name not in self._values:
+                del state.dict[name]
+            else:
+                state.dict[name] = self._values[name]
 
     # -- relations -------------------------------------------------------------------------
 
-    def _keep_relation(self, name: str, relation: RelationshipProperty[Any], given: Any) -> None:
-        state = state_of(self._record)
+    def _keep_relation(self, relation: RelationshipProperty[Any], given: Any) -> None:
+        name, state = relation.key, state_of(self._record)
+        if relation.lazy == "write_only":
+            return  # it can only be added to
+        if relation.lazy == "dynamic":  # its records know of it, and itself nothing but changes
+            self._undo.append(partial(state.committed_state.pop, name, None))
+            given = [*given, *getattr(self._record, name)]
+            self._keep_places(relation, given)
+            return
         self._keep_places(relation, given)
-        if self._waiting is None:
-            self._waiting = set(state.session.new) if state.session is not None else set()
-        is_stored = relation.lazy in ("write_only", "dynamic")
-        if name not in state.dict and _is_many_to_one(relation):
+        if name not in state.dict and relation.direction is RelationshipDirection.MANYTOONE:
             self._undo.append(partial(self._read_again, name))
-        elif is_stored:
-            self._undo.append(self._expunge_new)
         else:
-            old = getattr(self._record, name)  # which setting it would load as well
-            self._undo.append(partial(self._relate, name, _copy(old) if relation.uselist else old))
+            try:
+                old = getattr(self._record, name)  # which setting it would load as well
+            except InvalidRequestError:  # as a lazy load that must not be
+                self._undo.append(partial(self._read_again, name))
+                return
+            old = _copy(old) if relation.uselist else old
+            self._undo.append(partial(setattr, self._record, name, old))
 
     def _keep_places(self, relation: RelationshipProperty[Any], given: Any) -> None:
-        """Keep where the given records are now: they go back once this one has let them go."""
+        """Keep what the other side of a relation holds now: who leaves whom, and in which order."""
         back: Any = relation.back_populates  # a name, or the attribute itself
         reverse = relation.mapper.relationships.get(getattr(back, "key", back))
-        if reverse is None or reverse.uselist:
+        if reverse is None:
             return
-        for other in _records(relation.mapper.class_, given):
-            if reverse.key in state_of(other).dict or _is_many_to_one(reverse):
+        others = _records(relation.mapper.class_, given)
+        if reverse.uselist:
+            others += _records(relation.mapper.class_, _at_hand(self._record, relation))
+        for other in others:
+            loaded = state_of(other).dict.get(reverse.key, _MISSING)
+            if reverse.uselist and loaded is not _MISSING:
+                self._undo.append(partial(setattr, other, reverse.key, _copy(loaded)))
+            elif not reverse.uselist:
                 place = Snapshot(other)
-                place.keep(reverse.key, None)
+                place._keep_places(reverse, None)
+                if loaded is not _MISSING:
+                    place._undo.append(partial(setattr, other, reverse.key, loaded))
+                elif reverse.direction is RelationshipDirection.MANYTOONE:
+                    place._undo.append(partial(place._read_again, reverse.key))
                 self._undo.append(place.put_back)
 
-    def _relate(self, name: str, old: Any) -> None:
-        try:
-            setattr(self._record, name, old)
-        finally:
-            self._expunge_new()
+    def _keep_target(self, relation: RelationshipProperty[Any]) -> None:
+        """Keep what an association proxy sets: a relation, or an attribute of what it leads to."""
+        self._keep_relation(relation, None)
+        target = None if relation.uselist else state_of(self._record).dict.get(relation.key)
+        if target is not None:
+            self._undo.append(Snapshot(target).put_back)
+
+    def _keep_loaded(self, mapper: Mapper[Any]) -> None:
+        """Keep all relations that are loaded: a setter may set any."""
+        for relation in mapper.relationships:
+            if relation.key in state_of(self._record).dict and not relation.viewonly:
+                self._keep_relation(relation, None)
+            else:
+                self._undo.append(partial(_unset, self._record, relation.key))
 
     def _read_again(self, name: str) -> None:
         """Have a relation that was not loaded be read again, and its other side know of it."""
-        self._relate(name, None)
+        if name not in state_of(self._record).dict:
+            return
+        setattr(self._record, name, None)
         _unset(self._record, name)
         if state_of(self._record).persistent:
             old = getattr(self._record, name)
-            self._relate(name, None)
-            self._relate(name, old)
-
-    def _expunge_new(self) -> None:
-        """Let records go that have come into the session with the values."""
-        session = state_of(self._record).session
-        if session is not None:
-            for new in session.new:
-                if new not in (self._waiting or ()):
-                    session.expunge(new)
-
-
-def _is_many_to_one(relation: RelationshipProperty[Any]) -> bool:
-    return relation.direction is RelationshipDirection.MANYTOONE
+            setattr(self._record, name, None)
+            setattr(self._record, name, old)
 
 
 def _records(model: type[Any], given: Any) -> list[Any]:
@@ -147,6 +189,22 @@ def _records(model: type[Any], given: Any) -> list[Any]:
     several = given.values() if isinstance(given, dict) else given
     found = [*several] if isinstance(several, Collection) else [given]
     return [each for each in found if isinstance(each, model)]
+
+
+def _at_hand(record: Any, relation: RelationshipProperty[Any]) -> Any:
+    """Return the value of a relation without any SQL; None if there is none."""
+    state, keys = state_of(record), relation.mapper.primary_key
+    if relation.key in state.dict:
+        return state.dict[relation.key]
+    is_by_key = relation.direction is RelationshipDirection.MANYTOONE
+    own = {theirs: mine for mine, theirs in relation.local_remote_pairs or ()}
+    if state.session is None or not is_by_key or own.keys() != set(keys):
+        return None
+    with suppress(UnmappedColumnError, KeyError):
+        names = [state.mapper.get_property_by_column(own[key]).key for key in keys]
+        key = relation.mapper.identity_key_from_primary_key(tuple(state.dict[n] for n in names))
+        return state.session.identity_map.get(key)
+    return None
 
 
 def _copy(collection: Any) -> Any:
@@ -162,3 +220,9 @@ def _unset(record: Any, name: str) -> None:
         state.session.expire(record, [name])
     else:
         delattr(record, name)
+
+
+def is_mutable(value: Any) -> bool:
+    """Tell whether a value tells its record when it is changed in place."""
+    mutable = sys.modules.get("sqlalchemy.ext.mutable")  # not loaded, there is none
+    return mutable is not None and isinstance(value, mutable.MutableBase)

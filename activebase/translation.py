@@ -11,6 +11,7 @@ import re
 
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.types import TypeEngine
 
 from .broken_rules import broken_rule, written_name
 from .dialects import is_mysql
@@ -187,8 +188,9 @@ def _is_of_conversion(context: ExceptionContext, original: BaseException) -> boo
     unsent = context.statement is not None and context.execution_context is None
     if isinstance(original, ActiveBaseError):
         return False  # a type of ours, which has said what is wrong
-    kinds = TypeError | ValueError | ArithmeticError | AttributeError  # the last one of Uuid
-    return unsent and isinstance(original, kinds)
+    if isinstance(original, AttributeError):  # of a value: Uuid says so that it is none
+        return unsent and not isinstance(original.obj, TypeEngine)
+    return unsent and isinstance(original, TypeError | ValueError | ArithmeticError)
 
 
 def _of_conversion(context: ExceptionContext, original: BaseException) -> InvalidValueError:

@@ -220,7 +220,7 @@ def test_refuses_a_record_of_another_session(note: Note, engine: Engine) -> None
     with Session(engine) as other:
         stranger = Note(title="s")
         other.add(stranger)
-        with pytest.raises(Exception, match="already attached to session"):
+        with pytest.raises(Exception, match="already attached to another session"):
             stranger.update(title="s")
 
 

@@ -277,13 +277,9 @@ def test_brings_records_in_the_session_up_to_date(tree: None) -> None:
         assert Node.query.get(d.id) is None
 
 
-@pytest.mark.parametrize("autoflush", [True, False])
-def test_brings_a_record_up_to_date_that_was_pending(
-    engine: Engine, database: Database, autoflush: bool
-) -> None:
+def test_brings_a_record_up_to_date_that_was_pending(engine: Engine, database: Database) -> None:
     create(engine, Node)
     with unit_of_work():
-        session().autoflush = autoflush
         a, b = Node(name="a", rank=0), Node(name="b", rank=0)
         session.add_all([a, b])
         assert Node.query.filter(name="a").update(rank=5) == 1
@@ -291,6 +287,15 @@ def test_brings_a_record_up_to_date_that_was_pending(
         assert Node.query.filter(name="b").delete() == 1
         assert b not in session
     assert database.rows("SELECT name, rank FROM node") == [("a", 0)]
+
+
+def test_sends_nothing_else_where_autoflush_is_off(tree: None) -> None:
+    with unit_of_work():
+        a = Node.query.filter(name="a").one()
+        with session.no_autoflush:
+            a.rank = 7
+            Node.query.filter(name="z").update(rank=1)
+            assert a in session.dirty
 
 
 def test_asks_the_database_which_records_are_meant(engine: Engine, database: Database) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import JSON, Engine, insert, text
+from sqlalchemy import JSON, Engine, TypeDecorator, insert, literal, select, text
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -15,6 +15,7 @@ from sqlalchemy.exc import (
     OperationalError,
     ProgrammingError,
     SQLAlchemyError,
+    StatementError,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
@@ -244,6 +245,20 @@ def test_refuses_a_value_that_its_type_can_not_take(
     assert "s3cret" not in str(error)
     assert database.scalar("SELECT count(*) FROM typed") == 0
     Own.metadata.drop_all(engine)
+
+
+class Mistaken(TypeDecorator[Any]):
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        return self.no_such_method(value)  # type: ignore[attr-defined]
+
+
+def test_takes_no_mistake_in_a_type_for_a_wrong_value(engine: Engine) -> None:
+    error = fail(lambda: session.execute(select(literal(1, Mistaken()))))
+    assert type(error) is StatementError
+    assert "no_such_method" in str(error)
 
 
 @on_servers

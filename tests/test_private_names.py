@@ -10,6 +10,7 @@ from celery import Celery, Task
 from flask import Flask, got_request_exception
 from flask.globals import app_ctx, request_ctx
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import InstanceState, Session
 from werkzeug import Response
 
@@ -28,6 +29,7 @@ FOREIGN = {
     "_get_current_object",
     "_identity_lookup",
     "_on_close",
+    "_parents",
     "_proxied",
 }
 
@@ -122,6 +124,16 @@ def test_takes_a_record_for_flushed_in_all_of_its_attributes() -> None:
         assert not state.attrs.name.history.has_changes()
         assert author.name == "Grace"
     engine.dispose()
+
+
+def test_tells_a_mutable_value_whose_it_is() -> None:
+    author = Author(name="Ada")
+    state: Any = inspect(author)
+    value = MutableDict(a=1)
+    assert not value._parents
+    value._parents[state] = "name"
+    value["b"] = 2  # tells the record, as of the attribute that it is the value of
+    assert "name" not in state.unmodified
 
 
 def test_finds_the_engine_that_a_variant_with_other_options_is_of() -> None:

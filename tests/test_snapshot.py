@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Engine, ForeignKey, MetaData
+from sqlalchemy import JSON, Engine, ForeignKey, MetaData, event
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
     DeclarativeBase,
+    DynamicMapped,
     Mapped,
     attribute_keyed_dict,
     composite,
@@ -42,7 +43,30 @@ class Owner(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
+    note: Mapped[str | None]
+    secret: Mapped[str | None]
     items: Mapped[list["Item"]] = relationship(back_populates="owner")
+    pets: DynamicMapped["Pet"] = relationship(back_populates="owner")
+
+    @validates("name")
+    def _validate(self, name: str, value: str) -> str:
+        if not value:
+            raise ValueError(name)
+        return value
+
+    @validates("secret")
+    def _hash(self, name: str, value: str) -> str:
+        if value == "flushes":
+            Owner(name="another").save()
+        return f"hash of {value}"
+
+
+class Pet(Base):
+    __tablename__ = "pet"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("owner.id"))
+    owner: Mapped[Owner | None] = relationship(back_populates="pets")
 
 
 class Item(Base):
@@ -114,6 +138,12 @@ class Part(Base):
     item_id: Mapped[int] = mapped_column(ForeignKey("item.id"))
     item: Mapped[Item] = relationship(back_populates="parts")
 
+    @validates("text")
+    def _validate(self, name: str, value: str) -> str:
+        if not value:
+            raise ValueError(name)
+        return value
+
 
 class Note(Base):
     __tablename__ = "note"
@@ -139,7 +169,7 @@ class Single(Base):
     item: Mapped[Item] = relationship(back_populates="single")
 
 
-TABLES = ("owner", "item", "label", "part", "note", "mark", "single")
+TABLES = ("owner", "item", "label", "part", "note", "mark", "single", "pet")
 
 
 @pytest.fixture
@@ -163,6 +193,8 @@ def filled(engine: Engine) -> Iterator[None]:
         Label(text="free").save()
         Mark().save()
         assert other.items == []
+        Pet(owner=owner).save()
+        Pet(owner=other).save()
     yield
     Base.metadata.drop_all(engine)
 
@@ -243,6 +275,121 @@ def test_leaves_a_new_record_as_it_was(database: Database, given: str) -> None:
         assert item not in session
         session.flush()
     assert stored(database) == before
+
+
+@pytest.mark.usefixtures("filled")
+def test_keeps_what_waits_for_its_insert(database: Database) -> None:
+    with unit_of_work():
+        item: Any = Item.get(1)
+        part: Any = Part(text="waiting", item=item)
+        session.add(part)
+        other: Any = Item.get(2)
+        for values in ({"item": None}, {"item": other}):
+            with pytest.raises(ValueError, match="text"):
+                part.update(**values, text="")
+            assert part in session
+            assert part.item is item
+        with pytest.raises(ValueError, match="size"):
+            other.update(parts=[part], size=-1)
+    assert database.rows("SELECT item_id FROM part WHERE text = 'waiting'") == [(1,)]
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("new", [True, False])
+def test_asks_no_validator_a_second_time(database: Database, new: bool) -> None:
+    with unit_of_work():
+        owner: Any = Owner() if new else Owner.get(1)
+        owner.secret = "x"
+        with pytest.raises(ValueError, match="name"):
+            owner.update(secret="y", name="")
+        assert owner.changes()["secret"][1] == "hash of x"
+        owner.update(name="z")
+    assert database.rows("SELECT secret FROM owner WHERE name = 'z'") == [("hash of x",)]
+
+
+@pytest.mark.usefixtures("filled")
+def test_writes_back_what_was_flushed_meanwhile(database: Database) -> None:
+    with unit_of_work():
+        owner: Any = Owner.get(1)
+        with pytest.raises(ValueError, match="name"):
+            owner.update(note="x", secret="flushes", name="")  # which saves another record
+        assert (owner.note, owner.secret) == (None, None)
+    rows = database.rows("SELECT name, note, secret FROM owner WHERE id = 1")
+    assert rows == [("first", None, None)]
+
+
+@pytest.mark.usefixtures("filled")
+def test_leaves_nothing_that_looks_like_a_change() -> None:
+    with unit_of_work(read_only=True):
+        for name, value in VALUES.values():
+            item: Any = Item.get(1)
+            given = value()
+            with pytest.raises(ValueError, match="size"):
+                item.update(**{name: given}, size=-1)
+            assert Owner.query.count() == 2  # a flush of changes would be refused
+
+
+@pytest.mark.usefixtures("filled")
+def test_keeps_the_order_of_what_is_loaded(database: Database) -> None:
+    with unit_of_work():
+        item, other = Item.query.order_by("id").all()
+        first, second = item.parts
+        with pytest.raises(ValueError, match="size"):
+            other.update(parts=[first], size=-1)
+        assert item.parts == [first, second]
+        with pytest.raises(ValueError, match="text"):
+            first.update(item=other, text="")
+        assert item.parts == [first, second]
+
+
+@pytest.mark.usefixtures("filled")
+def test_puts_dynamic_relations_back(database: Database) -> None:
+    before = database.rows("SELECT id, owner_id FROM pet ORDER BY id")
+    for pets in ([], [2], [1, 2]):
+        with unit_of_work():
+            owner: Any = Owner.get(1)
+            with pytest.raises(ValueError, match="name"):
+                owner.update(pets=[Pet.get(number) for number in pets], name="")
+        assert database.rows("SELECT id, owner_id FROM pet ORDER BY id") == before
+
+
+@pytest.mark.usefixtures("filled")
+def test_sets_a_relation_that_must_not_be_loaded(database: Database) -> None:
+    with unit_of_work():
+        item: Any = Item.query.strict().filter(id=1).one()
+        item.update(single=Single(code="new"))
+    assert database.rows("SELECT code FROM single WHERE item_id = 1") == [("new",)]
+
+
+@pytest.mark.usefixtures("filled")
+def test_brings_no_detached_record_in(database: Database) -> None:
+    with unit_of_work():
+        item: Any = Item.get(1)
+    item.name = "local"
+    with unit_of_work():
+        with pytest.raises(ValueError, match="size"):
+            item.update(size=-1)
+        assert item not in session
+    assert database.scalar("SELECT count(*) FROM item WHERE name = 'local'") == 0
+
+
+@pytest.mark.usefixtures("filled")
+def test_finishes_whatever_interrupts() -> None:
+    with unit_of_work():
+        item: Any = Item.get(1)
+        label = item.labels[0]
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        event.listen(Item.labels, "append", interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                item.update(name="z", labels=[], size=-1)
+        finally:
+            event.remove(Item.labels, "append", interrupt)
+        assert item.name == "a"
+        item.labels = [label]
 
 
 @pytest.mark.usefixtures("filled")

@@ -22,7 +22,7 @@ from activebase import (
 )
 from tests.core import kill_connection, names, on_servers
 from tests.databases import EACH, Database, database_of
-from tests.models import Member
+from tests.models import Entry, Member
 
 pytest_plugins = ["tests.core_fixtures"]
 
@@ -308,22 +308,92 @@ def test_ends_as_it_should_when_a_lost_connection_was_the_last_thing(
     assert checked_out(engine) == 0
 
 
+def lose_the_connection(database: Database) -> None:
+    with session.no_autoflush:
+        kill_connection(database)
+        with pytest.raises(ConnectionLost):
+            session.execute(text("SELECT 1"))
+
+
+def fail_to_flush(database: Database) -> None:
+    kill_connection(database)
+    with pytest.raises(ConnectionLost):
+        Member.get_or_404(1).update(name="lost")
+
+
+CHANGES: dict[str, tuple[Callable[[Member], Any], list[str]]] = {
+    "update": (lambda ada: ada.update(name="bob"), ["bob"]),
+    "set": (lambda ada: setattr(ada, "name", "bob"), ["bob"]),
+    "set a new one as well": (
+        lambda ada: (setattr(ada, "name", "bob"), Member(name="cyd").save()),
+        ["bob", "cyd"],
+    ),
+    "delete": (lambda ada: ada.delete(), []),
+    "mark for deletion": (lambda ada: session.delete(ada), []),
+    "dml": (lambda ada: Member.query.update(name="bob"), ["bob"]),
+}
+
+
 @on_servers
-def test_loses_no_unflushed_change_with_the_connection(engine: Engine, database: Database) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lose_the_connection,
+        fail_to_flush,
+        lambda database: (lose_the_connection(database), session.rollback()),
+        lambda database: (lose_the_connection(database), session.rollback(), Member.query.all()),
+    ],
+    ids=["statement", "flush", "rollback", "rollback and read"],
+)
+def test_writes_what_is_changed_after_the_loss(
+    engine: Engine, database: Database, lose: Callable[[Database], Any], change: str
+) -> None:
     with unit_of_work():
-        ada = Member(name="ada").save()
+        Member(name="ada").save()
+    make, expected = CHANGES[change]
+    with unit_of_work():
+        ada = Member.get_or_404(1)
+        lose(database)
+        make(ada)
+    assert names(database) == expected
+    assert checked_out(engine) == 0
 
-    def work() -> None:
-        with unit_of_work(), session.no_autoflush:
-            found = Member.query.one()
-            found.name = "changed"
-            kill_connection(database)
-            with pytest.raises(ConnectionLost):
-                Member.query.all()
 
-    with pytest.raises(LostWritesError):
-        work()
-    assert names(database) == [ada.name]
+@on_servers
+def test_keeps_unflushed_changes_over_the_loss(engine: Engine, database: Database) -> None:
+    with unit_of_work():
+        Member(name="ada").save()
+        Member(name="bob").save()
+    with unit_of_work():
+        ada, bob = Member.query.order_by("id").all()
+        ada.name = "changed"
+        session.delete(bob)
+        session.add(Member(name="new"))
+        lose_the_connection(database)
+    assert names(database) == ["changed", "new"]
+
+
+@on_servers
+def test_tells_of_changed_relations_that_were_lost(engine: Engine, database: Database) -> None:
+    with unit_of_work():
+        member = Member(name="ada").save()
+        entry = Entry(member=member, amount=1).save()
+
+    def work(go_on: Callable[[], Any]) -> None:
+        with unit_of_work():
+            found = Entry.get_or_404(entry.id)
+            found.member = Member.query.one()
+            other = Member(name="other")
+            found.member = other
+            lose_the_connection(database)
+            go_on()
+
+    for go_on in (lambda: Member(name="x").save(), lambda: Member.query.all(), lambda: None):
+        with pytest.raises(LostWritesError) as caught:
+            work(go_on)
+        assert isinstance(caught.value.__cause__, ConnectionLost)
+    assert names(database) == ["ada"]
     assert checked_out(engine) == 0
 
 

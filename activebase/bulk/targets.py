@@ -11,6 +11,7 @@ from sqlalchemy.orm.attributes import flag_dirty, instance_state, set_committed_
 
 from activebase.changes import take_for_flushed
 from activebase.errors import StaleRecordError
+from activebase.snapshot import is_mutable
 
 from .defaults import NeedsContext, RowContext
 from .layout import Layout, in_python
@@ -210,10 +211,7 @@ class Targets:
         """Give the records, and those that the session has for dicts, what was written."""
         known = {self.layout.names[c]: new for c, new in values.items() if c in self.layout.names}
         others = {name: new for name, new in known.items() if name not in self.fields}
-        # A `Mutable` has to hear of its value, which only loading tells it.
-        attributes = {name: getattr(self.layout.model, name) for name in known}
-        heard = [name for name, attribute in attributes.items() if attribute.dispatch.set]
-        plain = {name: new for name, new in known.items() if name not in heard}
+        listened = [name for name in known if getattr(self.layout.model, name).dispatch.set]
         unknown = self._set_by_database(values)
         if self._is_in_session and not others and not unknown:
             return
@@ -224,9 +222,10 @@ class Targets:
             if record is None:
                 record = self._find(number)
                 if record is not None:
-                    _set(record, plain, number)
-                    if heard:  # an empty list would mean all
-                        self.session.expire(record, heard)
+                    tracked = [n for n in listened if _is_tracked(record, n, known[n][number])]
+                    _set(record, known, number)
+                    if tracked:  # an empty list would mean all
+                        self.session.expire(record, tracked)
             if record is not None and unknown:
                 self.session.expire(record, unknown)
 
@@ -251,6 +250,12 @@ class Targets:
         if self.version is not None and self.version not in values:
             found.append(self._finders[-1])
         return found
+
+
+def _is_tracked(record: Any, name: str, new: Any) -> bool:
+    """Tell whether a value has to know whose it is, to tell of its changes: loading tells it."""
+    present = vars(record).get(name)
+    return is_mutable(present) or (present is None and isinstance(new, dict | list | set))
 
 
 def _is_changed(column: Column[Any]) -> bool:
