@@ -22,7 +22,8 @@ def is_changed(record: object) -> bool:
     """
     state: InstanceState[Any] = inspect(record)
     touched = set(state.mapper.attrs.keys()) - state.unmodified
-    return any(state.attrs[key].history.has_changes() for key in touched)
+    relations = state.mapper.relationships.keys()
+    return any(key in relations or state.attrs[key].history.has_changes() for key in touched)
 
 
 def take_for_flushed(session: Session, states: Iterable[InstanceState[Any]]) -> None:

@@ -40,8 +40,10 @@ class Snapshot:
         self._record = record
         self._values = dict(state.dict)
         self._unflushed = dict(state.committed_state)  # former values by name
+        self._parents = dict(state.parents)  # by which SQLAlchemy knows orphans
         self._waiting: set[object] | None = None
         self._undo: list[Callable[[], None]] = []
+        self._untouched: list[tuple[InstanceState[Any], str]] = []  # relations without a change
 
     def keep(self, name: str, given: Any) -> None:
         """Keep what an attribute that is no plain column is about, before it is set.
@@ -76,6 +78,9 @@ class Snapshot:
                 for new in state.session.new:
                     if new not in self._waiting:  # it came with the values
                         state.session.expunge(new)
+            for touched, name in self._untouched:  # to have the same again is no change
+                touched.committed_state.pop(name, None)
+            state.parents = self._parents
         finally:
             columns = {column.key for column in state.mapper.column_attrs}
             for name in columns:
@@ -118,33 +123,36 @@ class Snapshot:
         name, state = relation.key, state_of(self._record)
         if relation.lazy == "write_only":
             return  # it can only be added to
+        self._note_untouched(self._record, name)
         if relation.lazy == "dynamic":  # its records know of it, and itself nothing but changes
-            self._undo.append(partial(state.committed_state.pop, name, None))
-            given = [*given, *getattr(self._record, name)]
-            self._keep_places(relation, given)
+            self._keep_places(relation, [*given, *getattr(self._record, name)])
             return
         self._keep_places(relation, given)
         if name not in state.dict and relation.direction is RelationshipDirection.MANYTOONE:
-            self._undo.append(partial(self._read_again, name))
+            self._undo.append(partial(self._read_again, relation))
         else:
             try:
                 old = getattr(self._record, name)  # which setting it would load as well
             except InvalidRequestError:  # as a lazy load that must not be
-                self._undo.append(partial(self._read_again, name))
+                self._undo.append(partial(self._read_again, relation))
                 return
+            reverse = _reverse(relation)
+            if reverse is not None:
+                for each in _records(relation.mapper.class_, old):
+                    self._note_untouched(each, reverse.key)
             old = _copy(old) if relation.uselist else old
             self._undo.append(partial(setattr, self._record, name, old))
 
     def _keep_places(self, relation: RelationshipProperty[Any], given: Any) -> None:
         """Keep what the other side of a relation holds now: who leaves whom, and in which order."""
-        back: Any = relation.back_populates  # a name, or the attribute itself
-        reverse = relation.mapper.relationships.get(getattr(back, "key", back))
+        reverse = _reverse(relation)
         if reverse is None:
             return
         others = _records(relation.mapper.class_, given)
         if reverse.uselist:
             others += _records(relation.mapper.class_, _at_hand(self._record, relation))
         for other in others:
+            self._note_untouched(other, reverse.key)
             loaded = state_of(other).dict.get(reverse.key, _MISSING)
             if reverse.uselist and loaded is not _MISSING:
                 self._undo.append(partial(setattr, other, reverse.key, _copy(loaded)))
@@ -154,8 +162,13 @@ class Snapshot:
                 if loaded is not _MISSING:
                     place._undo.append(partial(setattr, other, reverse.key, loaded))
                 elif reverse.direction is RelationshipDirection.MANYTOONE:
-                    place._undo.append(partial(place._read_again, reverse.key))
+                    place._undo.append(partial(place._read_again, reverse))
                 self._undo.append(place.put_back)
+
+    def _note_untouched(self, record: Any, name: str) -> None:
+        state = state_of(record)
+        if name not in state.committed_state:
+            self._untouched.append((state, name))
 
     def _keep_target(self, relation: RelationshipProperty[Any]) -> None:
         """Keep what an association proxy sets: a relation, or an attribute of what it leads to."""
@@ -172,16 +185,22 @@ class Snapshot:
             else:
                 self._undo.append(partial(_unset, self._record, relation.key))
 
-    def _read_again(self, name: str) -> None:
-        """Have a relation that was not loaded be read again, and its other side know of it."""
-        if name not in state_of(self._record).dict:
-            return
-        setattr(self._record, name, None)
-        _unset(self._record, name)
-        if state_of(self._record).persistent:
-            old = getattr(self._record, name)
-            setattr(self._record, name, None)
-            setattr(self._record, name, old)
+    def _read_again(self, relation: RelationshipProperty[Any]) -> None:
+        """Have a relation that was not loaded be read again when it is asked for."""
+        name = relation.key
+        if name in state_of(self._record).dict:
+            setattr(self._record, name, None)  # so that the record that it was set to hears of it
+            _unset(self._record, name)
+            old = _at_hand(self._record, relation)
+            if old is not None:  # and this one, which has been left
+                setattr(self._record, name, None)
+                setattr(self._record, name, old)
+
+
+def _reverse(relation: RelationshipProperty[Any]) -> RelationshipProperty[Any] | None:
+    """Return the other side of a relation, None if it has none."""
+    back: Any = relation.back_populates  # a name, or the attribute itself
+    return relation.mapper.relationships.get(getattr(back, "key", back))
 
 
 def _records(model: type[Any], given: Any) -> list[Any]:
