@@ -40,7 +40,7 @@ class Snapshot:
         self._record = record
         self._values = dict(state.dict)
         self._unflushed = dict(state.committed_state)  # former values by name
-        self._parents = dict(state.parents)  # by which SQLAlchemy knows orphans
+        self._belonged_to = dict(state.parents)  # by which SQLAlchemy knows orphans
         self._waiting: set[object] | None = None
         self._undo: list[Callable[[], None]] = []
         self._untouched: list[tuple[InstanceState[Any], str]] = []  # relations without a change
@@ -80,7 +80,7 @@ class Snapshot:
                         state.session.expunge(new)
             for touched, name in self._untouched:  # to have the same again is no change
                 touched.committed_state.pop(name, None)
-            state.parents = self._parents
+            state.parents = self._belonged_to
         finally:
             columns = {column.key for column in state.mapper.column_attrs}
             for name in columns:
