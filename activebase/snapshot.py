@@ -16,7 +16,7 @@ from sqlalchemy.orm import (
     RelationshipProperty,
 )
 from sqlalchemy.orm.attributes import flag_modified, instance_state, set_committed_value
-from sqlalchemy.orm.exc import UnmappedColumnError
+from sqlalchemy.orm.exc import DetachedInstanceError, UnmappedColumnError
 
 _MISSING: Any = object()
 
@@ -125,7 +125,8 @@ class Snapshot:
             return  # it can only be added to
         self._note_untouched(self._record, name)
         if relation.lazy == "dynamic":  # its records know of it, and itself nothing but changes
-            self._keep_places(relation, [*given, *getattr(self._record, name)])
+            present = list(getattr(self._record, name)) if state.persistent else []
+            self._keep_places(relation, [*_records(relation.mapper.class_, given), *present])
             return
         self._keep_places(relation, given)
         if name not in state.dict and relation.direction is RelationshipDirection.MANYTOONE:
@@ -133,7 +134,7 @@ class Snapshot:
         else:
             try:
                 old = getattr(self._record, name)  # which setting it would load as well
-            except InvalidRequestError:  # as a lazy load that must not be
+            except (InvalidRequestError, DetachedInstanceError):  # as if it must not be loaded
                 self._undo.append(partial(self._read_again, relation))
                 return
             reverse = _reverse(relation)

@@ -23,6 +23,7 @@ from sqlalchemy.orm import (
 )
 
 from activebase import MyBase, session, unit_of_work
+from activebase.assignment import assign
 from activebase.changes import has_changes
 from tests.databases import Database
 
@@ -373,6 +374,28 @@ def test_sets_a_relation_that_must_not_be_loaded(database: Database) -> None:
         item: Any = Item.query.strict().filter(id=1).one()
         item.update(single=Single(code="new"))
     assert database.rows("SELECT code FROM single WHERE item_id = 1") == [("new",)]
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("given", VALUES)
+@pytest.mark.parametrize("number", [1, 7], ids=["detached", "new"])
+def test_sets_what_assignment_sets_outside_of_a_session(given: str, number: int) -> None:
+    name, value = VALUES[given]
+
+    def outcome(put: Callable[[Any, str, Any], None]) -> type[Exception] | None:
+        with unit_of_work():
+            item: Any = Item.get(number) or Item(id=7, name="b", size=1, data={}, place=Place(1, 1))
+        with unit_of_work(read_only=True):
+            try:
+                put(item, name, value())
+            except Exception as error:
+                return type(error)
+            finally:
+                session.expunge_all()
+        return None
+
+    by_assignment = outcome(setattr)
+    assert outcome(lambda item, name, new: assign(item, {name: new})) == by_assignment
 
 
 @pytest.mark.usefixtures("filled")
