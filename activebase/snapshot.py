@@ -179,12 +179,14 @@ class Snapshot:
             self._undo.append(Snapshot(target).put_back)
 
     def _keep_loaded(self, mapper: Mapper[Any]) -> None:
-        """Keep all relations that are loaded: a setter may set any."""
+        """Keep all relations: a setter may set any. None is loaded for it."""
         for relation in mapper.relationships:
-            if relation.key in state_of(self._record).dict and not relation.viewonly:
+            if relation.key in state_of(self._record).dict:
                 self._keep_relation(relation, None)
+            elif relation.direction is RelationshipDirection.MANYTOONE:
+                self._undo.append(partial(self._read_again, relation))
             else:
-                self._undo.append(partial(_unset, self._record, relation.key))
+                self._undo.append(partial(self._set_former, relation))
 
     def _read_again(self, relation: RelationshipProperty[Any]) -> None:
         """Have a relation that was not loaded be read again when it is asked for."""
@@ -196,6 +198,16 @@ class Snapshot:
             if old is not None:  # and this one, which has been left
                 setattr(self._record, name, None)
                 setattr(self._record, name, old)
+
+    def _set_former(self, relation: RelationshipProperty[Any]) -> None:
+        """Give back what setting a relation has loaded, and have it be read again."""
+        name, state = relation.key, state_of(self._record)
+        if name in state.dict:
+            history = state.attrs[name].history
+            former = [*(history.unchanged or ()), *(history.deleted or ())]
+            with suppress(Exception):  # dicts are read again only
+                setattr(self._record, name, former if relation.uselist else (former or [None])[0])
+            _unset(self._record, name)
 
 
 def _reverse(relation: RelationshipProperty[Any]) -> RelationshipProperty[Any] | None:

@@ -115,6 +115,14 @@ class Item(Base):
         self.name, self.place = value, Place(7, 7)
 
     @property
+    def taken(self) -> str:
+        return "" if self.owner is None else self.owner.name
+
+    @taken.setter
+    def taken(self, value: str) -> None:
+        self.owner, self.labels, self.reason = None, [], value
+
+    @property
     def password(self) -> str:
         raise AttributeError("it can only be set")
 
@@ -294,6 +302,26 @@ def test_keeps_what_waits_for_its_insert(database: Database) -> None:
         with pytest.raises(ValueError, match="size"):
             other.update(parts=[part], size=-1)
     assert database.rows("SELECT item_id FROM part WHERE text = 'waiting'") == [(1,)]
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("loaded", [False, True])
+def test_undoes_what_a_setter_has_set_beside_columns(database: Database, loaded: bool) -> None:
+    before = stored(database)
+    with unit_of_work():
+        item: Any = Item.get(1)
+        if loaded:
+            assert item.owner.name == "first"
+            assert len(item.labels) == 1
+        with pytest.raises(ValueError, match="size"):
+            item.update(taken="x", size=-1)
+        assert not hasattr(item, "reason")
+        item.reason = "y"
+        with pytest.raises(ValueError, match="size"):
+            item.update(taken="x", size=-1)
+        assert item.reason == "y"
+        assert item.owner.name == "first"
+    assert stored(database) == before
 
 
 @pytest.mark.usefixtures("filled")

@@ -252,6 +252,15 @@ def test_goes_on_by_itself_when_nothing_was_lost_with_the_connection(
     assert checked_out(engine) == 0
 
 
+def test_takes_two_losses_before_the_next_use_for_one(engine: Engine, database: Database) -> None:
+    with unit_of_work():
+        session.connection()
+        for _ in range(2):  # as of two databases inside a savepoint
+            session().recover_before_use(ConnectionError())
+        Member(name="ada").save()
+    assert names(database) == ["ada"]
+
+
 @on_servers
 def test_keeps_a_get_bind_that_someone_has_set(engine: Engine, database: Database) -> None:
     asked: list[object] = []
