@@ -14,6 +14,7 @@ from sqlalchemy.orm import (
     DeclarativeBase,
     DynamicMapped,
     Mapped,
+    WriteOnlyMapped,
     attribute_keyed_dict,
     composite,
     mapped_column,
@@ -49,6 +50,7 @@ class Owner(Base):
     secret: Mapped[str | None]
     items: Mapped[list["Item"]] = relationship(back_populates="owner")
     pets: DynamicMapped["Pet"] = relationship(back_populates="owner")
+    logs: WriteOnlyMapped["Log"] = relationship()
 
     @validates("name")
     def _validate(self, name: str, value: str) -> str:
@@ -61,6 +63,13 @@ class Owner(Base):
         if value == "flushes":
             Owner(name="another").save()
         return f"hash of {value}"
+
+
+class Log(Base):
+    __tablename__ = "log"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("owner.id"))
 
 
 class Pet(Base):
@@ -424,6 +433,13 @@ def test_sets_what_assignment_sets_outside_of_a_session(given: str, number: int)
 
     by_assignment = outcome(setattr)
     assert outcome(lambda item, name, new: assign(item, {name: new})) == by_assignment
+
+
+@pytest.mark.usefixtures("filled")
+def test_sets_a_relation_that_can_only_be_written(database: Database) -> None:
+    with unit_of_work():
+        Owner().update(name="new", logs=[Log(), Log()])
+    assert database.scalar("SELECT count(*) FROM log WHERE owner_id IS NOT NULL") == 2
 
 
 @pytest.mark.usefixtures("filled")
